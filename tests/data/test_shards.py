@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,36 @@ def test_each_unit_is_read_once_an_epoch_where_a_window_is_a_part_of_the_data(
         future.result()
     assert set(read) == set(range(60))
     assert len(read) <= most * 4 * 60 + units_held
+
+
+def test_a_feed_that_is_closed_reads_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it wait for it: here the first unit is read for as long as the test holds it."""
+    monkeypatch.setattr("lowerbound.data.shards.folder.WINDOW", 10**6)
+    source = source_for(read_file(_write(tmp_path / "shards", "compressed"), stream_above=0))
+    assert isinstance(source, MemoryMapped)
+    assert isinstance(source.array, OnDisk)
+    store, begun, held = source.array.store, list[int](), threading.Event()
+    store._held.clear()
+    store._rows_held = 0
+    read_unit = store._read_unit
+    monkeypatch.setattr(store, "_read_unit", lambda unit: (begun.append(unit), held.wait(60), read_unit(unit))[-1])
+    source.read_ahead(np.array([0]), np.array([20, 40]))
+    source.stop_reading()
+    held.set()
+    units = list(store._held)
+    assert len(units) <= 1
+    np.testing.assert_array_equal(np.asarray(source.array), X)
+    assert store._rows_held == len(X)
+    assert len(begun) == 4
+
+
+def test_closing_stops_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, stopped = source_for(read_file(_write(tmp_path / "shards", "compressed"), stream_above=0)), list[bool]()
+    monkeypatch.setattr(source, "stop_reading", lambda: stopped.append(True))
+    feed = ReadAhead(source, 8, 3)
+    feed.batch(0)
+    feed.close()
+    assert stopped == [True]
 
 
 _ROWS_APART = """

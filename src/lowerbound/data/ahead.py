@@ -31,6 +31,10 @@ class ReadsAhead(Source, Protocol):
         """Begin to read the units of these rows, those that are needed now first."""
         ...
 
+    def stop_reading(self) -> None:
+        """Leave out what `read_ahead` asked for and was not begun."""
+        ...
+
 
 class ReadAhead(Numbered):
     """The same batches as `Numbered`, read ahead."""
@@ -81,7 +85,7 @@ class _Reader:
     """A thread that gathers the batches from a step on."""
 
     def __init__(self, feed: ReadAhead, step: int):
-        self.next = step
+        self.next, self._source = step, feed.source
         self._queue: queue.Queue[tuple[Tensor, ...] | BaseException] = queue.Queue(_DEPTH)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(feed, step), name="lowerbound-reader", daemon=True)
@@ -96,8 +100,10 @@ class _Reader:
         return found
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread, and wait for it, but not for what it has asked for."""
         self._stopped.set()
+        if isinstance(self._source, ReadsAhead):
+            self._source.stop_reading()
         self._thread.join()
 
     def _run(self, feed: ReadAhead, step: int) -> None:

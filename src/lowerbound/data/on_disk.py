@@ -167,6 +167,14 @@ class Store:
                 return
             self._unit(unit)
 
+    def stop(self) -> None:
+        """Leave out units of `ahead` that were not begun: a process that ends would wait for them."""
+        with self._lock:
+            for number in [number for number, unit in self._held.items() if unit.cancel()]:
+                del self._held[number]
+                self._rows_held -= self._length(number)
+            self._asked = []
+
     @property
     def _room(self) -> int:
         """How many rows are held at most, or one unit."""

@@ -184,6 +184,11 @@ class MemoryMapped:
             of_files = np.searchsorted(self._units[1], places, side="right") - 1
             self.array.store.ahead(of_files.tolist())
 
+    def stop_reading(self) -> None:
+        """Leave out what `read_ahead` asked for and was not begun."""
+        if isinstance(self.array, OnDisk):
+            self.array.store.stop()
+
     def _in_units(self) -> tuple[Units, np.ndarray] | None:
         """The units by the numbers of this source, and their first rows by those of the files."""
         if not isinstance(self.array, OnDisk) or self.array.store.unit_bounds is None:
