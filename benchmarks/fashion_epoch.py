@@ -1,8 +1,8 @@
 """Seconds of an epoch of Fashion-MNIST by `lowerbound fit fashion-mnist --network convolution`, from some steps.
 
 The steps are those of the plan, with the default objective and with the ELBO, uncompiled and compiled; the time of a
-step is the median over the records after the first, an epoch is of the 55,000 rows that are trained on. Run it on a
-quiet machine.
+step is the median over the records after the first, of which there are two at least (30 steps), an epoch is of the
+55,000 rows that are trained on. Run it on a quiet machine.
 
 python benchmarks/fashion_epoch.py [--steps 60] [--threads 2]
 """
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    if arguments.steps < 3 * EVERY:
+        parser.error(f"--steps {arguments.steps} makes fewer than three records; give at least {3 * EVERY}.")
     torch.set_num_threads(arguments.threads)
     dataset, results = load("fashion-mnist", download=False), {}
     for network in ("convolution", "mlp"):

@@ -39,6 +39,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "Fashion-MNIST, 784-512-20": ("fashion-mnist", {**_DENSE, "likelihood": "bernoulli", "steps": 1600}),
     "digits, default": ("digits", {"recipe": "vae", "steps": 1000}),
     "MNIST, 784-512-20": ("mnist", {**_DENSE, "steps": 1600}),
+    "MNIST, 784-256-20": ("mnist", {**_DENSE, "hidden": [256], "steps": 1600}),
+    "digits, 64-512-20": ("digits", {**_DENSE, "steps": 1000}),
     "Penn Treebank, language model": (_TEXT, {"recipe": "language-model", **_OF_TEXT}),
     "Penn Treebank, sentence VAE": (
         _TEXT,

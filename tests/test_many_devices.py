@@ -143,6 +143,7 @@ def _children(parent: int) -> list[int]:
         ["--recipe", "semi-supervised"],
         ["--loss", "aggressive", "--objective", "elbo", "--gradient", "pathwise"],
         ["--loss", "wake-sleep"],
+        ["--inference", "local:num_steps=2"],
     ],
     ids=lambda words: words[1],
 )

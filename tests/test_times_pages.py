@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README, EXPERIMENTS, TIME, DEVICES = (
-    (ROOT / name).read_text() for name in ("README.md", "docs/experiments.md", "docs/time.md", "docs/many-devices.md")
+README, EXPERIMENTS, TIME, DEVICES, SCALE = (
+    (ROOT / name).read_text()
+    for name in ("README.md", "docs/experiments.md", "docs/time.md", "docs/many-devices.md", "docs/scale.md")
 )
 OURS = "time_over_lowerbound compiled"
 
@@ -108,6 +109,23 @@ def test_evidence_and_annealing() -> None:
     assert f"takes {new / old:.2f} of the time that it took before" in EXPERIMENTS
     words = f"annealed.py --images {annealed['images']} --distributions {annealed['distributions']} --against"
     assert words in EXPERIMENTS
+
+
+def test_convolutions_on_a_second_processor() -> None:
+    found = saved("convolutional_epoch_zen4")["results"]
+    ours, low, eager, low_eager, by_hand, peer = (one["median_s"] for one in found.values())
+    assert f"{ours:.3f} s compiled, {low:.3f} in bf16, {eager:.3f} and {low_eager:.3f} eager" in EXPERIMENTS
+    assert f"{by_hand:.3f} s ({by_hand / ours:.2f} times the compiled one)" in EXPERIMENTS
+    assert f"{peer:.3f} s ({peer / ours:.2f} times, and {peer / low:.2f} times bf16)" in EXPERIMENTS
+    assert f"the third {by_hand / ours:.2f}× and {peer / ours:.2f}× ({peer / low:.2f}× pythae in bf16)" in README
+
+
+def test_waiting_for_shards() -> None:
+    found = saved("waiting")
+    for form in (".npy", "compressed .npz"):
+        shares = sorted(100 * waited / seconds for seconds, waited in found["results"][f"{form} shards"])
+        assert f"{shares[0]:.1f} to {shares[-1]:.1f} % {'of its time ' * (form == '.npy')}for {form} shards" in SCALE
+    assert found["mixed"] / found["shards"] == 0.1
 
 
 @pytest.mark.parametrize("batch", [128, 1024])

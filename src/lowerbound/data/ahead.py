@@ -27,8 +27,12 @@ _POLL = 0.05  # seconds after which a thread that waits for room looks whether i
 class ReadsAhead(Source, Protocol):
     """A source from which a thread may gather, and that can begin to read what is needed next."""
 
-    def read_ahead(self, rows: np.ndarray) -> None:
-        """Begin to read the units of these rows."""
+    def read_ahead(self, now: np.ndarray, then: np.ndarray) -> None:
+        """Begin to read the units of these rows, those that are needed now first."""
+        ...
+
+    def stop_reading(self) -> None:
+        """Leave out what `read_ahead` asked for and was not begun."""
         ...
 
 
@@ -58,11 +62,11 @@ class ReadAhead(Numbered):
         return batch
 
     def gathered(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of a step, read now; then reading of the window after it begins."""
+        """The batch of a step, read now; then reading of its window and of that after it begins."""
         batch = super().batch(step)
-        ahead = self.mine.ahead_of(step)
-        if ahead is not None and isinstance(self.source, ReadsAhead):
-            self.source.read_ahead(ahead)
+        windows = self.mine.windows_at(step)
+        if windows is not None and isinstance(self.source, ReadsAhead):
+            self.source.read_ahead(*windows)
         return batch
 
     def take_order(self, order: int) -> None:
@@ -81,7 +85,7 @@ class _Reader:
     """A thread that gathers the batches from a step on."""
 
     def __init__(self, feed: ReadAhead, step: int):
-        self.next = step
+        self.next, self._source = step, feed.source
         self._queue: queue.Queue[tuple[Tensor, ...] | BaseException] = queue.Queue(_DEPTH)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(feed, step), name="lowerbound-reader", daemon=True)
@@ -96,8 +100,10 @@ class _Reader:
         return found
 
     def stop(self) -> None:
-        """End the thread, and wait for it."""
+        """End the thread, and wait for it, but not for what it has asked for."""
         self._stopped.set()
+        if isinstance(self._source, ReadsAhead):
+            self._source.stop_reading()
         self._thread.join()
 
     def _run(self, feed: ReadAhead, step: int) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -118,6 +119,7 @@ class Store:
         self.bounds = np.concatenate([[0], np.cumsum([part.num_rows for part in parts])]).astype(np.int64)
         self.row_bytes = max(1, int(np.prod(self.event_shape, dtype=np.int64)) * self.dtype.itemsize)
         self._held: OrderedDict[int, Future[np.ndarray]] = OrderedDict()
+        self._rows_held, self._asked = 0, list[int]()
         self._lock, self._reader = threading.Lock(), ThreadPoolExecutor(1, thread_name_prefix="lowerbound-units")
 
     @cached_property
@@ -141,8 +143,8 @@ class Store:
         out = np.empty((len(rows), *self.event_shape), self.dtype)
         edges = self.bounds if self.unit_bounds is None else self.unit_bounds
         group = np.searchsorted(edges, rows, side="right")
-        starts = np.flatnonzero(np.diff(group, prepend=-1))
-        for a, b in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+        starts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
+        for a, b in pairwise([*starts, len(rows)]):
             i = int(group[a]) - 1
             first = int(edges[i])
             if self.unit_bounds is None:
@@ -151,10 +153,32 @@ class Store:
                 out[a:b] = self._unit(i).result()[rows[a:b] - first]
         return out
 
-    def ahead(self, units: Iterable[int]) -> None:
-        """Begin to read units that are needed next."""
+    def ahead(self, units: Sequence[int]) -> None:
+        """Begin to read units, the one that is needed first before the others, as many as are held at once.
+
+        What is used last is kept longest, so that none of them makes room for another.
+        """
+        if units == self._asked:
+            return
+        self._asked, room = list(units), self._room
         for unit in units:
+            room -= self._length(unit)
+            if room < 0:
+                return
             self._unit(unit)
+
+    def stop(self) -> None:
+        """Leave out units of `ahead` that were not begun: a process that ends would wait for them."""
+        with self._lock:
+            for number in [number for number, unit in self._held.items() if unit.cancel()]:
+                del self._held[number]
+                self._rows_held -= self._length(number)
+            self._asked = []
+
+    @property
+    def _room(self) -> int:
+        """How many rows are held at most, or one unit."""
+        return self.window // self.row_bytes
 
     def _unit(self, number: int) -> Future[np.ndarray]:
         """A unit that is held or being read; those used longest ago make room for it."""
@@ -162,9 +186,9 @@ class Store:
             if number in self._held:
                 self._held.move_to_end(number)
                 return self._held[number]
-            needed = self._length(number)
-            while self._held and needed + sum(map(self._length, self._held)) > self.window // self.row_bytes:
-                self._held.popitem(last=False)
+            self._rows_held += self._length(number)
+            while self._held and self._rows_held > self._room:
+                self._rows_held -= self._length(self._held.popitem(last=False)[0])
             self._held[number] = self._reader.submit(self._read_unit, number)
             return self._held[number]
 

@@ -176,20 +176,28 @@ class MemoryMapped:
         """See `InUnits`."""
         return None if self._units is None else self._units[0]
 
-    def read_ahead(self, rows: np.ndarray) -> None:
-        """Begin to read the units of these rows."""
+    def read_ahead(self, now: np.ndarray, then: np.ndarray) -> None:
+        """Begin to read the units of these rows, those that are needed now first."""
         if self._units is not None and isinstance(self.array, OnDisk):
+            rows = np.concatenate([now, then])
             places = rows if self.rows is None else self.rows[rows]
             of_files = np.searchsorted(self._units[1], places, side="right") - 1
             self.array.store.ahead(of_files.tolist())
+
+    def stop_reading(self) -> None:
+        """Leave out what `read_ahead` asked for and was not begun."""
+        if isinstance(self.array, OnDisk):
+            self.array.store.stop()
 
     def _in_units(self) -> tuple[Units, np.ndarray] | None:
         """The units by the numbers of this source, and their first rows by those of the files."""
         if not isinstance(self.array, OnDisk) or self.array.store.unit_bounds is None:
             return None
         bounds = self.array.store.unit_bounds
-        own = bounds if self.rows is None else np.unique(np.searchsorted(self.rows, bounds))
-        return Units(own, self.array.store.rows_of_window), bounds
+        own = bounds if self.rows is None else np.searchsorted(self.rows, bounds)
+        kept = np.diff(own) > 0
+        units = Units(np.append(own[:-1][kept], own[-1]), np.diff(bounds)[kept], self.array.store.rows_of_window)
+        return units, bounds
 
     def _read(self, rows: np.ndarray) -> Tensor:
         places = rows if self.rows is None else self.rows[rows]

@@ -32,10 +32,12 @@ class Units:
 
     Attributes:
         bounds: int64 (U + 1,), the first row of each unit and the number of all rows; no unit is empty.
-        window: the most rows that are mixed, and held in memory, at a time.
+        read: int64 (U,), how many rows are read with each unit: its own and those held out.
+        window: the most rows that are read to be mixed, and held in memory, at a time.
     """
 
     bounds: np.ndarray
+    read: np.ndarray
     window: int
 
 
@@ -105,18 +107,20 @@ class Stream:
         epochs = range(start // self.num_rows, (stop - 1) // self.num_rows + 1)
         return torch.cat([self._part(epoch, start, stop) for epoch in epochs])
 
-    def ahead_of(self, step: int) -> Int64[np.ndarray, " unit"] | None:
-        """The first row of each unit of the window after that in which batch `step` ends; None without units."""
+    def windows_at(self, step: int) -> tuple[Int64[np.ndarray, " unit"], Int64[np.ndarray, " next_unit"]] | None:
+        """The first row of each unit of the window in which batch `step` ends, and of the window after it; None without
+        units.
+        """
         if self.units is None:
             return None
         epoch, position = divmod((step + 1) * self.batch_size - 1, self.num_rows)
         order = self._order(epoch)
         assert isinstance(order, Windowed)
-        end = order.end_of_window(position)
+        now, end = order.window(position), order.end_of_window(position)
         if end == self.num_rows:
             order, end = self._order(epoch + 1), 0
         assert isinstance(order, Windowed)
-        return self.units.bounds[order.window(end)]
+        return self.units.bounds[now], self.units.bounds[order.window(end)]
 
     def epoch_of(self, step: int) -> float:
         """How many times the data has been seen once `step` batches have been drawn."""
@@ -136,6 +140,6 @@ class Stream:
             self._epochs[epoch] = (
                 Permutation(self.num_rows, seeds, keyed_above=self.keyed_above)
                 if self.units is None
-                else Windowed(self.units.bounds, self.units.window, seeds)
+                else Windowed(self.units.bounds, self.units.read, self.units.window, seeds)
             )
         return self._epochs[epoch]

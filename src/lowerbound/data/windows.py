@@ -4,6 +4,7 @@ A unit is a run of rows that is read as a whole, such as a group of rows of a Pa
 the order of a random permutation; windows are runs of this order, of as many units as fit into `window` rows and at
 least one; and the rows of each window come in the order of another random permutation. So each row is seen once an
 epoch, each unit is read once an epoch, and a reader holds one window. Position and epoch alone determine the row.
+Rows that are read and not seen, because they are held out, take room in a window like others.
 
 Rows of one window are mixed, rows of different windows are not: units whose rows resemble each other (classes in a row)
 want windows of many units. A window of all rows gives a permutation of all rows.
@@ -28,17 +29,19 @@ class Windowed:
 
     Arguments:
         bounds: int64 (U + 1,), the first row of each unit and the number of all rows.
-        window: the most rows of a window.
+        read: int64 (U,), how many rows are read with each unit, those that are not seen included.
+        window: the most rows that are read for a window.
         seeds: see `Permutation`.
     """
 
-    def __init__(self, bounds: np.ndarray, window: int, seeds: tuple[int, ...]):
+    def __init__(self, bounds: np.ndarray, read: np.ndarray, window: int, seeds: tuple[int, ...]):
         self._seeds = seeds
         units = Permutation(len(bounds) - 1, seeds, (_OF_UNITS,), keyed_above=len(bounds))
         self._units = units.part(0, len(bounds) - 1).numpy()
         self._first, lengths = bounds[self._units], np.diff(bounds)[self._units]
         self._ends = np.cumsum(lengths)
-        self._windows = _grouped(self._ends, window)
+        self._groups = _grouped(read[self._units], window)
+        self._windows = np.append(0, self._ends)[self._groups]
         self._orders: dict[int, Permutation] = {}
 
     def part(self, start: int, stop: int) -> Int64[Tensor, " row"]:
@@ -55,8 +58,7 @@ class Windowed:
     def window(self, position: int) -> np.ndarray:
         """The units of the window in which a position lies."""
         number = int(np.searchsorted(self._windows, position, side="right")) - 1
-        first, last = np.searchsorted(self._ends, self._windows[number : number + 2], side="right")
-        return self._units[first:last]
+        return self._units[self._groups[number] : self._groups[number + 1]]
 
     def end_of_window(self, position: int) -> int:
         """The first position after the window in which a position lies."""
@@ -77,11 +79,11 @@ class Windowed:
         return self._orders[number]
 
 
-def _grouped(ends: np.ndarray, window: int) -> np.ndarray:
-    """The first position of each window, and the number of all rows."""
+def _grouped(lengths: np.ndarray, window: int) -> np.ndarray:
+    """The first unit of each window, by its place in the order of the epoch, and the number of units."""
+    ends = np.append(0, np.cumsum(lengths))
     bounds = [0]
-    while bounds[-1] < ends[-1]:
-        fitting = int(np.searchsorted(ends, bounds[-1] + window, side="right"))
-        first = int(np.searchsorted(ends, bounds[-1], side="right"))
-        bounds.append(int(ends[max(fitting - 1, first)]))
+    while bounds[-1] < len(lengths):
+        fitting = int(np.searchsorted(ends, ends[bounds[-1]] + window, side="right")) - 1
+        bounds.append(max(fitting, bounds[-1] + 1))
     return np.array(bounds)

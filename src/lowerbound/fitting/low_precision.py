@@ -20,7 +20,7 @@ from lowerbound.training.engine import Engine
 __all__ = ["MANY_SYMBOLS", "WIDE", "reason_for_bf16"]
 
 WIDE = 256
-"""The least width of columns and hidden layers with which training was compared."""
+"""The least width of hidden layers with which training was compared; rows are asked to be as wide."""
 
 MANY_SYMBOLS, _WIDE_OF_TEXT = 4096, 128
 """The fewest symbols of text, and the least width of embedding and layers; compared with 10,000, 128 and 256."""

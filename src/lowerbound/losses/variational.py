@@ -57,6 +57,8 @@ class VariationalLoss(Loss):
         if num_samples < 1:
             raise ValueError(f"VariationalLoss got num_samples={num_samples} and needs at least 1.")
         self.model = model if inference is None else with_inference(model, inference)
+        if inference is not None:
+            self.every_parameter_learns = False  # the encoder may be asked for a start alone, or not at all
         self._runs_chains = isinstance(inference, HMC)
         self.objective, self.gradient, self.num_samples = objective, gradient, num_samples
         self.penalty = penalty

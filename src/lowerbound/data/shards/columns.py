@@ -11,7 +11,7 @@ from lowerbound.data.checks import check_column
 from lowerbound.data.errors import DataError, clipped
 from lowerbound.data.on_disk import Stamp
 
-__all__ = ["ParquetRows", "bytes_of"]
+__all__ = ["ParquetRows", "bytes_of", "holds_rows"]
 
 
 class ParquetRows:
@@ -82,6 +82,15 @@ def bytes_of(path: Path) -> int:
     """
     metadata = _opened(path).metadata
     return sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+
+
+def holds_rows(path: Path) -> bool:
+    """Whether a Parquet file has a row; a part of a table that was filtered may have none.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _opened(path).metadata.num_rows > 0
 
 
 def _refuse_text(field: Any, path: Path) -> None:

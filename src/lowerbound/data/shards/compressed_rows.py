@@ -1,4 +1,4 @@
-"""A matrix in compressed rows (CSR) that stays on disk: of an .h5ad file, or of an .npz file of scipy.
+"""A matrix in compressed rows (CSR) that stays on disk, in an .h5ad file.
 
 The numbers of row i are data[indptr[i] : indptr[i + 1]], in the columns indices[indptr[i] : indptr[i + 1]]. `indptr`, 8
 bytes a row, is in memory; of the others no more is read than the rows of a unit hold. What is held is dense: a unit of

@@ -22,7 +22,7 @@ from lowerbound.data.memory import check_memory, size_in_words
 from lowerbound.data.on_disk import WINDOW, OnDisk, Part, Store
 from lowerbound.data.reader import Asked
 from lowerbound.data.shards.archive import npz_rows, read_member
-from lowerbound.data.shards.columns import ParquetRows, bytes_of
+from lowerbound.data.shards.columns import ParquetRows, bytes_of, holds_rows
 from lowerbound.data.shards.raw import npy_rows
 from lowerbound.data.shards.tar import TarRows
 
@@ -44,11 +44,11 @@ def shards_in(path: Path) -> list[Path]:
     """
     if is_pattern(path):
         found = [Path(name) for name in glob.glob(str(path))]
-        if not any(one.is_file() for one in found):
+        if not any(not one.is_dir() for one in found):
             raise DataError(f"no file is named like '{clipped(path.name)}'; check the pattern and the working folder.")
     else:
         found = list(path.iterdir()) if path.is_dir() else []
-    return sorted(one for one in found if one.suffix.lower() in SUFFIXES and one.is_file() and one.name[0] != ".")
+    return sorted(one for one in found if one.suffix.lower() in SUFFIXES and not one.is_dir() and one.name[0] != ".")
 
 
 def read_shards(path: Path, asked: Asked, *, window: int | None = None) -> Contents:
@@ -61,7 +61,11 @@ def read_shards(path: Path, asked: Asked, *, window: int | None = None) -> Conte
     if not files:
         raise DataError(f"'{name}' names no {', '.join(SUFFIXES)} file; give shards of one of these formats.")
     _refuse_other_endings(files, name)
+    _refuse_lost(files)
     suffix = files[0].suffix.lower()
+    files = [file for file in files if suffix != ".parquet" or holds_rows(file)]
+    if not files:
+        raise _no_rows(name)
     label = asked.label
     if suffix == ".parquet" and label is None and asked.usual_label is not None:
         label = asked.usual_label if asked.usual_label in ParquetRows(files[0], None).names else None
@@ -70,7 +74,7 @@ def read_shards(path: Path, asked: Asked, *, window: int | None = None) -> Conte
     parts = [_OPEN[suffix](file, label, asked.array) for file in files]
     parts = [part for part in parts if part.num_rows]
     if not parts:
-        raise DataError(f"the shards of '{name}' hold no rows; give some.")
+        raise _no_rows(name)
     _refuse_the_odd_one(parts)
     store = Store(parts, WINDOW if window is None else window)
     x: Any = OnDisk(store)
@@ -212,6 +216,16 @@ def _refuse_other_endings(files: list[Path], name: str) -> None:
             f"'{name}' holds shards of several formats ({', '.join(endings)}); give those of one, as in "
             f"'{clipped(name, 30)}/*{endings[0]}'."
         )
+
+
+def _refuse_lost(files: list[Path]) -> None:
+    lost = next((file for file in files if not file.is_file()), None)
+    if lost is not None:
+        raise DataError(f"'{clipped(lost.name)}' is a link to no file; mend or remove it, as its rows are missing.")
+
+
+def _no_rows(name: str) -> DataError:
+    return DataError(f"the shards of '{name}' hold no rows; give some.")
 
 
 def _refuse_the_odd_one(parts: list[Part]) -> None:
