@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lowerbound.training.products import is_faster
+from lowerbound.nets.products import is_faster
 from lowerbound.warned import LowerboundWarning
 
 __all__ = ["Graph", "can_follow_autograd", "is_called_from_cpp", "why"]
