@@ -47,7 +47,8 @@ class IndependentBernoulli(Independent):
     def slope(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The logits l, and ∂ log p(x) / ∂l = x − sigmoid(l)."""
         logits = self.base_dist.logits
-        return logits, logits.detach().sigmoid().neg_().add_(value)
+        probability = logits.detach().sigmoid()
+        return logits, torch.sub(value.to(probability.dtype), probability, out=probability)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(x) (...), nats, for x (..., *event) that broadcasts against the logits."""
