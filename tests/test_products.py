@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import Any
 
@@ -179,10 +180,31 @@ print("the same")
 
 @pytest.mark.slow
 def test_those_of_a_compiled_graph_do_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    import subprocess
-
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)
+    assert "the same" in done.stdout, done.stderr[-2000:]
+
+
+SCORED = """
+import sys
+import torch
+import lowerbound as lb
+from lowerbound.evaluate import log_evidence
+from lowerbound.nets import products
+products.is_faster = lambda: True
+torch.manual_seed(0)
+model, x = lb.models.vae((200,), latent_dim=8, hidden=(128,)), torch.rand(20, 200).round()
+plain = log_evidence(model, x, num_samples=100).mean
+assert "torch._dynamo" not in sys.modules
+model.likelihood.net.compile()
+assert log_evidence(model, x, num_samples=100).mean == plain
+print("the same")
+"""
+
+
+@pytest.mark.slow
+def test_no_compiler_is_loaded_for_it_and_compiled_nets_are_scored_too() -> None:
+    done = subprocess.run([sys.executable, "-c", SCORED], capture_output=True, text=True, check=False)
     assert "the same" in done.stdout, done.stderr[-2000:]
 
 
