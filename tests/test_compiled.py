@@ -377,7 +377,7 @@ def test_a_number_that_changes_more_often_than_torch_makes_graphs_ends_compiling
 CALLED = """
 import torch
 from lowerbound.training.graphs import Graph
-from lowerbound.training.products import by_onednn
+from lowerbound.nets.products import by_onednn
 
 class Mixed:
     def of(self, x, weight):

@@ -128,6 +128,16 @@ def test_waiting_for_shards() -> None:
     assert found["mixed"] / found["shards"] == 0.1
 
 
+def test_evidence_and_annealing_on_another_processor() -> None:
+    page = EXPERIMENTS[EXPERIMENTS.index("**On another processor**") :]
+    found, over = saved("evidence_zen4")["results"], "time_over_lowerbound log_evidence"
+    products, pythae = found["matrix products alone"][over], found["pythae get_nll"][over]
+    words = f"L_1000 takes {1 / products:.2f} times as long as its products (pythae {pythae / products:.1f} times)"
+    assert words in page
+    new, old = saved("annealed_against_zen4")["medians"].values()
+    assert f"Annealing takes {new / old:.2f} of the time that it took before" in page
+
+
 @pytest.mark.parametrize("batch", [128, 1024])
 def test_a_second_process(batch: int) -> None:
     found = saved("many_devices")["results"]["speed"][f"batch {batch} a process"]

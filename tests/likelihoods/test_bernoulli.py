@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from scipy import stats
@@ -42,6 +44,14 @@ def test_scoring_without_gradients_gives_the_same_number(dtype, tolerance):
     with torch.no_grad():
         torch.testing.assert_close(p.log_prob(x), expected, rtol=tolerance, atol=0.0)
         torch.testing.assert_close(p.expand((2, 5, 3)).log_prob(x)[1], expected, rtol=tolerance, atol=0.0)
+
+
+@pytest.mark.parametrize("pixels", [1, 12, 97, 127, 784, 3072])
+def test_however_many_pixels_their_probabilities_do_not_underflow(pixels):
+    p = Bernoulli(nn.Identity(), event_shape=pixels)(torch.zeros(2, pixels))
+    with torch.no_grad():
+        found = p.log_prob(torch.ones(2, pixels))
+    torch.testing.assert_close(found, torch.full((2,), -pixels * math.log(2)), rtol=1e-6, atol=0.0)
 
 
 def test_conforms():

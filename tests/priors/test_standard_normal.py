@@ -53,3 +53,18 @@ def test_the_closed_form_of_the_rate_is_in_the_finer_precision_of_the_two(of_q, 
     found, expected = (kl_divergence(Normal(loc, scale), p) for p in (own, plain))
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("rows, batch", [((4, 3), (3,)), ((3,), (4, 3)), ((), (3,)), ((2, 1, 3), (4, 3))])
+@pytest.mark.parametrize("of_z, of_p", [("float32", "float32"), ("bfloat16", "float32"), ("float32", "float64")])
+def test_the_density_has_the_bits_the_shape_and_the_precision_of_torch(rows, batch, of_z, of_p):
+    torch.manual_seed(0)
+    z = (3 * torch.randn(rows)).to(getattr(torch, of_z)).requires_grad_()
+    zeros = torch.zeros(3, dtype=getattr(torch, of_p))
+    found = []
+    for p in (StandardNormal(3).to(zeros.dtype)().base_dist, Normal(zeros, zeros + 1)):
+        log_p = p.expand(batch).log_prob(z)
+        found.append((log_p, *torch.autograd.grad(log_p.sum(), z)))
+    for own, expected in zip(*found, strict=True):
+        assert own.dtype == expected.dtype
+        assert torch.equal(own, expected)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 from zuko.transforms import ComposedTransform
 
+from lowerbound.nets.products import products_of_nets
+
 __all__ = ["composed", "transforms_of"]
 
 
@@ -25,6 +27,10 @@ class _Composed(ComposedTransform):
             needed += transform.codomain.event_dim - transform.domain.event_dim
         self.codomain_dim = needed
         self.transforms = tuple(transforms)
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with products_of_nets():
+            return super().call_and_ladj(x)
 
 
 def composed(transforms: Sequence[Transform]) -> ComposedTransform:

@@ -35,10 +35,10 @@ from lowerbound.evaluate.batches import check_rows, context_rows, row_blocks
 from lowerbound.evaluate.estimates import Estimates
 from lowerbound.evaluate.importance import effective_sample_size, log_mean_weight
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.products import fast_products
 from lowerbound.protocols import Context
 from lowerbound.randomness import forked
 from lowerbound.row_numbers import rows_from
-from lowerbound.training.products import fast_products
 from lowerbound.training.tuning import cpu_tuning
 
 __all__ = ["AnnealedEvidence", "AnnealingStart", "Sandwich", "annealed_importance", "bidirectional"]

@@ -20,6 +20,7 @@ from lowerbound.has_hook import has
 from lowerbound.hooks import Augmented, KnowsSlope
 from lowerbound.inference.hamiltonian import Point, transition
 from lowerbound.model import Joint, LatentVariableModel
+from lowerbound.nets.products import products_of_nets
 from lowerbound.protocols import Context
 
 __all__ = ["AnnealingPath", "AnnealingStart", "OnPath", "PathPoint", "annealing_path", "draw_start"]
@@ -115,8 +116,7 @@ class AnnealingPath:
             return log_likelihood, _slope(log_likelihood, z), log_prior
         with torch.no_grad():
             log_likelihood = p.log_prob(self.joint.x)
-        (gradient,) = torch.autograd.grad(known[0], z, known[1], materialize_grads=True)
-        return log_likelihood, gradient, self.joint.prior.log_prob(z)
+        return log_likelihood, _through_net(*known, z), self.joint.prior.log_prob(z)
 
     def move(self, point: PathPoint, beta: float, step_size: Tensor, num_leapfrog: int) -> tuple[PathPoint, Tensor]:
         """One transition that leaves f_β invariant, and the probability with which it was accepted."""
@@ -142,9 +142,7 @@ class OnPath:
             known = _slope_along_output(self.path.joint.given(here), self.path.joint.x)
             if known is None:
                 return self.at(z).gradient
-            output, slope = known
-            (of_likelihood,) = torch.autograd.grad(output, here, slope, materialize_grads=True)
-            return of_likelihood.mul_(self.beta).add_(_slope(self._without_likelihood(here), here))
+            return _through_net(*known, here).mul_(self.beta).add_(_slope(self._without_likelihood(here), here))
 
     def _without_likelihood(self, z: Tensor) -> Tensor:
         """(1 − β) log p_0(z) + β log p(z): log f_β without β log p(x | z)."""
@@ -166,7 +164,14 @@ def _slope(value: Float[Tensor, "chain batch"], z: Tensor) -> Tensor:
     """The gradient of a term along z; 0 where it does not depend on z."""
     if not value.requires_grad:
         return torch.zeros_like(z)
-    return torch.autograd.grad(value.sum(), z, retain_graph=True, materialize_grads=True)[0]
+    with products_of_nets():
+        return torch.autograd.grad(value.sum(), z, retain_graph=True, materialize_grads=True)[0]
+
+
+def _through_net(output: Tensor, slope: Tensor, z: Tensor) -> Tensor:
+    """The gradient along z of what has this slope along the output of the decoder."""
+    with products_of_nets():
+        return torch.autograd.grad(output, z, slope, materialize_grads=True)[0]
 
 
 def annealing_path(
@@ -189,7 +194,8 @@ def annealing_path(
 def draw_start(start: Distribution, num_chains: int, num_data: int) -> Float[Tensor, "chain batch *event"]:
     """num_chains draws for each of num_data rows; a start without a batch shape is the same for all rows."""
     rows = () if start.batch_shape else (num_data,)
-    return start.sample(torch.Size((num_chains, *rows)))
+    with products_of_nets():  # a start may be a flow
+        return start.sample(torch.Size((num_chains, *rows)))
 
 
 def _scale_of(start: Distribution) -> Float[Tensor, "1 #batch *event"] | None:

@@ -23,10 +23,10 @@ from lowerbound.evaluate.batches import check_rows, context_rows, latents_at, ro
 from lowerbound.evaluate.importance import FEWEST_WEIGHTS, effective_sample_size, log_mean_weight, pareto_k
 from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel
+from lowerbound.nets.products import fast_products, products_of_nets
 from lowerbound.protocols import Context, Latents
 from lowerbound.randomness import forked
 from lowerbound.row_numbers import row_number, rows_from
-from lowerbound.training.products import fast_products
 from lowerbound.training.tuning import cpu_tuning
 from lowerbound.weights import latents_of, log_density, log_reverse
 
@@ -175,8 +175,9 @@ def _log_weights(
     q = model.infer(x, context)
     blocks, drawn = [], 1 if isinstance(q, PointMass) else num_samples
     for samples in row_blocks(drawn, _SAMPLES_PER_BLOCK):
-        z = _draw(q, samples.stop - samples.start)
-        log_q = log_density(q, z) - log_reverse(q, z)
+        with products_of_nets():  # q may be a flow
+            z = _draw(q, samples.stop - samples.start)
+            log_q = log_density(q, z) - log_reverse(q, z)
         blocks.append(_log_joint(model, x, context, latents_of(q, z), log_q.shape[0], max_rows).double() - log_q)
     return torch.cat(blocks).expand(num_samples, -1)
 

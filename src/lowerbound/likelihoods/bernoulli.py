@@ -7,6 +7,7 @@ expected log-probability of binary x that are drawn with these probabilities.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
@@ -31,8 +32,8 @@ class IndependentBernoulli(Independent):
 
         Σ_d (x_d − ½) l_d − ½ |l_d| + log sigmoid(|l_d|)
 
-    in less than half the time of the cross-entropy that autograd differentiates; the two agree to rounding. Of up to
-    eight sigmoids, each from ½ to 1, one logarithm is taken, that of their product.
+    in less than half the time of the cross-entropy that autograd differentiates; the two agree to rounding. Of up to a
+    hundred sigmoids, each from ½ to 1, one logarithm is taken, that of their product.
     """
 
     def __init__(self, logits: Tensor, event_ndim: int):
@@ -46,7 +47,8 @@ class IndependentBernoulli(Independent):
     def slope(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The logits l, and ∂ log p(x) / ∂l = x − sigmoid(l)."""
         logits = self.base_dist.logits
-        return logits, logits.detach().sigmoid().neg_().add_(value)
+        probability = logits.detach().sigmoid()
+        return logits, torch.sub(value.to(probability.dtype), probability, out=probability)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(x) (...), nats, for x (..., *event) that broadcasts against the logits."""
@@ -54,16 +56,21 @@ class IndependentBernoulli(Independent):
         if torch.is_grad_enabled() or ndim == 0:
             return super().log_prob(value)
         logits, value = logits.flatten(-ndim), value.to(logits.dtype).flatten(-ndim)
+        linear = (logits * (value - 0.5)).sum(-1)
         size = logits.abs()
-        with torch.autocast(logits.device.type, enabled=False):  # which takes vecdot to bfloat16
-            linear = torch.linalg.vecdot(logits, value - 0.5) - 0.5 * size.sum(-1)
+        linear = linear - 0.5 * size.sum(-1)
         return linear + _products_of_some(size.sigmoid_()).log_().sum(-1)
 
 
 def _products_of_some(s: Tensor) -> Tensor:
-    """Fewer numbers with the same product over the last axis (…, D): D / 8, or D over the next divisor below 8."""
-    size = next(size for size in range(8, 0, -1) if s.shape[-1] % size == 0)
-    return s.unflatten(-1, (size, -1)).prod(-2)
+    """Fewer numbers with the same product over the last axis (…, D) of numbers from ½ to 1.
+
+    Each is the product of D / n that follow one another, as many as divide D and cannot underflow: in float32 up to 113
+    of the 126 halves whose product is the smallest normal number.
+    """
+    most = int(-0.9 * math.log2(torch.finfo(s.dtype).tiny))
+    size = next(size for size in range(most, 0, -1) if s.shape[-1] % size == 0)
+    return s.unflatten(-1, (-1, size)).prod(-1)
 
 
 class Bernoulli(nn.Module):

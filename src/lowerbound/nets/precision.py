@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from lowerbound.nets.products import products_of_nets
+
 __all__ = ["call_net", "multiplies_bf16", "nets_alone_autocast"]
 
 _P = ParamSpec("_P")
@@ -43,12 +45,13 @@ def nets_alone_autocast(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def call_net(net: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> Tensor:
-    """The output of a net, computed in the precision of nets, in float32 or better."""
-    if _of_nets is None:
-        out = net(*inputs)
-    else:
-        with torch.autocast(_of_nets[0], dtype=_of_nets[1]):
+    """The output of a net, computed in the precision of nets and by their products, in float32 or better."""
+    with products_of_nets():
+        if _of_nets is None:
             out = net(*inputs)
+        else:
+            with torch.autocast(_of_nets[0], dtype=_of_nets[1]):
+                out = net(*inputs)
     return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
 
 

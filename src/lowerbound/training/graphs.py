@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from lowerbound.training.products import is_faster
+from lowerbound.nets.products import is_faster
 from lowerbound.training.recorded import Recorded, Recorder
 from lowerbound.training.told import Held
 from lowerbound.warned import LowerboundWarning

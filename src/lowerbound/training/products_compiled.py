@@ -8,7 +8,7 @@ import torch
 from torch import fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
-from lowerbound.training import products
+from lowerbound.nets import products
 
 __all__ = ["ProductsByOneDNN"]
 
