@@ -84,7 +84,8 @@ def test_what_is_empty_or_too_long_is_left_out_and_counted(tmp_path):
     path = tmp_path / "long.txt"
     path.write_text("\n".join(["a b", "", "b a b a b a", "  ", "b a", "a a", "b b", "a b"]))
     data = read_file(path, kind="text:longest=3")
-    assert data.notes == ("Left out: 2 empty and 1 beyond 3 words of the 8 texts of long.txt, row 1 first.",)
+    first = "rows 1, 2 ('b a b a b a'), 3"
+    assert data.remarks == (f"Left out: 2 empty and 1 beyond 3 words of the 8 texts of long.txt: {first}.",)
     assert data.num_train + data.num_test == 5
     assert set(data.test_rows.tolist()) <= {0, 4, 5, 6, 7}
     rows = rows_under(path, data.schema)
@@ -171,7 +172,8 @@ def test_rows_keep_their_numbers_where_some_are_left_out(tmp_path):
     path = tmp_path / "some.txt"
     path.write_text("\n".join(lines) + "\n")
     data = read_file(path, overrides=Overrides.said("text:longest=4,vocabulary=20"))
-    assert data.notes == ("Left out: 10 beyond 4 words of the 40 texts of some.txt, row 0 first.",)
+    first = ", ".join(f"{row} ('one of these many words')" for row in (0, 4, 8))
+    assert data.remarks == (f"Left out: 10 beyond 4 words of the 40 texts of some.txt: rows {first} and others.",)
     lengths = [len(line.split()) for line in lines]
     for x, numbers in ((data.x_train, data.train_numbers), (data.x_test, data.test_rows)):
         assert (x != 0).sum(1).tolist() == [lengths[k] for k in numbers]

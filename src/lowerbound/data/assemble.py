@@ -134,6 +134,7 @@ def to_dataset(
         usable_rows=kept,
         source=source,
         notes=(*contents.notes, *_without_label(y, schema, name), *of_nothing),
+        remarks=contents.remarks,
         covariates_train=given if given is None or test is None else given[train],
         covariates_test=None if given is None else given[:0] if test is None else given[test],
         row_names=contents.row_names,
@@ -154,7 +155,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         DataError: the contents do not follow the schema.
 
     Warns:
-        DataWarning: most values of a column are not in the range of the fit.
+        DataWarning: rows are left out, or most values of a column are not in the range of the fit.
     """
     _check_not_empty(contents.x, contents.what)
     if schema.series is not None:
@@ -174,7 +175,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
-    for remark in in_other_units(x, schema, contents.what):
+    for remark in (*contents.remarks, *in_other_units(x, schema, contents.what)):
         warnings.warn(remark, DataWarning, stacklevel=3)
     notes = (
         *contents.notes,
@@ -211,7 +212,7 @@ def _inferred(contents: Contents, overrides: Overrides, name: str) -> tuple[Cont
             if schema.kind in ("table", "counts") and hasattr(contents.x, "iloc")
             else None
         )
-        return (contents if said is None else replace(contents, notes=(*contents.notes, said))), schema
+        return (contents if said is None else replace(contents, remarks=(*contents.remarks, said))), schema
     _check_not_empty(contents.x, contents.what)
     if contents.covariates is not None:
         raise DataError(f"covariates were named beside the series of {contents.what}, which take none; leave them out.")

@@ -52,6 +52,7 @@ class Dataset:
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
         notes: decisions made while reading that the schema does not hold, one sentence each.
+        remarks: what may not be what was meant, such as rows that were left out, one sentence each.
         covariates_train: numbers of categories and values (number of training rows, C) of `schema.covariates`, or None.
         covariates_test: the same for the test rows.
         row_names: names of all rows of the file or array, in its order, or None.
@@ -70,6 +71,7 @@ class Dataset:
     source: str
     checksum: str
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     covariates_train: np.ndarray | None = None
     covariates_test: np.ndarray | None = None
     row_names: tuple[str, ...] | None = None
@@ -90,6 +92,7 @@ class Dataset:
         usable_rows: np.ndarray | None = None,
         source: str,
         notes: tuple[str, ...] = (),
+        remarks: tuple[str, ...] = (),
         covariates_train: np.ndarray | None = None,
         covariates_test: np.ndarray | None = None,
         row_names: tuple[str, ...] | None = None,
@@ -118,6 +121,7 @@ class Dataset:
             source=source,
             checksum=checksum,
             notes=notes,
+            remarks=remarks,
             covariates_train=covariates_train,
             covariates_test=covariates_test,
             row_names=row_names,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from lowerbound.data.labels import array_of_labels
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.plain import plain
 from lowerbound.data.readers import read_contents, read_file, read_rows
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.schema import Schema
 
 __all__ = ["column_of", "dataset_of", "rows_under", "texts_of"]
@@ -57,6 +59,9 @@ def dataset_of(
     Raises:
         DataError: the data cannot be read, or are not what is said of them; y or hold_out with data that say
             themselves what they hold out and which their labels are.
+
+    Warns:
+        DataWarning: rows were left out, or something else may not be what was meant; `Dataset.remarks` says it too.
     """
     data, covariates = in_pandas(data), names_of_covariates(covariates)
     if not isinstance(hold_out, bool):
@@ -76,15 +81,22 @@ def dataset_of(
     if said.series is not None and (isinstance(data, Dataset) or str(data) in names()):
         raise DataError("series goes with a table of steps, in a file or a DataFrame; give one, or leave it out.")
     if isinstance(data, Dataset):
-        return data
+        return _told(data)
     if isinstance(data, str | Path):
         if str(data) in names():
-            return load(str(data))
-        return read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates)
+            return _told(load(str(data)))
+        return _told(read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates))
     asked = covariates if schema is None else [covariate.name for covariate in schema.covariates]
     array = array or (schema and schema.array)
     contents = _contents(data, y, names_of_columns, hold_out=hold_out, array=array, covariates=asked)
-    return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
+    return _told(to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema))
+
+
+def _told(dataset: Dataset) -> Dataset:
+    """The data set, whose remarks are told."""
+    for remark in dataset.remarks:
+        warnings.warn(remark, DataWarning, stacklevel=4)
+    return dataset
 
 
 def rows_under(

@@ -91,8 +91,8 @@ class LeavesOut(Protocol):
     """A kind that cannot take every record of a file, as text has empty ones and ones that are too long."""
 
     def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
-        """The contents without the records that cannot be taken, noted and counted, and which rows these are; None for
-        all of them.
+        """The contents without the records that cannot be taken, which a remark counts, and which rows these are; None
+        for all of them.
 
         Raises:
             DataError: nothing is left, or `refuse` and something would be left out.
