@@ -226,8 +226,8 @@ def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tenso
         return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape)), None, None
     except NotImplementedError:
         raise ValueError(
-            f"rate='kl' needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; "
-            "use rate='sampled' (any pair) or rate='entropy' (any q with an entropy)."
+            f"The rate kl needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; take that of any pair, "
+            "elbo:rate=sampled, or that of any q with an entropy, elbo:rate=entropy (in Python ELBO(rate='sampled'))."
         ) from None
 
 
@@ -246,7 +246,8 @@ def _closed_form_entropy(q: Distribution) -> Tensor:
         return q.entropy()
     except NotImplementedError:
         raise ValueError(
-            f"rate='entropy' needs a closed form of the entropy of {_name(q)} and there is none; use rate='sampled'."
+            f"The rate entropy needs a closed form of the entropy of {_name(q)} and there is none; take that of any "
+            "pair, elbo:rate=sampled (in Python ELBO(rate='sampled'))."
         ) from None
 
 

@@ -215,7 +215,7 @@ def keep_rows(
         raise DataError(f"{said}, row {first} first, cannot be {cannot} by this model; leave them out.")
     y = None if contents.y is None else contents.y[rows]
     kept = contents.x[rows] if isinstance(contents.x, np.ndarray) else contents.x.iloc[rows]
-    texts = [strings[row] for row in np.flatnonzero(bad)[:_SHOWN].tolist()]
+    texts = [strings[int(row)] for row in np.flatnonzero(bad)[:_SHOWN]]
     remark = left_out(said, np.flatnonzero(bad), texts)
     return replace(contents, x=kept, y=y, remarks=(*contents.remarks, remark)), rows
 
