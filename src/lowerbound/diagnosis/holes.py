@@ -87,7 +87,7 @@ def _sizes(num_rows: int) -> list[int]:
     return [size for size in _COMPONENTS if size <= num_rows // 10] or [1]
 
 
-def _remedy(case: Case) -> str:
+def _remedy(case: Case) -> str | None:
     if not case.posterior.has_rsample:
         return case.refit(prior="autoregressive-bernoulli")
     return case.refit(prior="flow-prior" if case.refit.chosen("prior").startswith("vamp") else "vamp-prior")
