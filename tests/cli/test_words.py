@@ -15,7 +15,7 @@ from lowerbound.cli.words import in_words_of_command
         ("say kind='array'.", "say --kind array."),
         ("say kind='image:event_shape=[H,W]'.", 'say --kind "image:event_shape=[H,W]".'),
         ("make latent_dim or batch_size smaller.", "make --latent-dim or --batch-size smaller."),
-        ("got num_samples=8; take 1.", "got --num-samples 8; take 1."),
+        ("iaf got hidden='a' and width=2; say num_samples=8.", "iaf got hidden=a and width=2; say --num-samples 8."),
         ("name it by columns={'a': 'drop'} (--columns a=drop).", "name it by --columns a=drop."),
         ("use family='full' or elbo:rate='kl'.", "use family=full or elbo:rate=kl."),
         ("use IWAE(), or BetaELBO(2.0).", "use iwae, or BetaELBO(2.0)."),

@@ -21,6 +21,7 @@ _TEXT = re.compile(r"(?<![\w.'/-])([a-z]\w*)='([^']*)'")
 _NUMBER = re.compile(r"(?<![\w.'/:,(-])([a-z]\w*)=(\d[\d.e-]*\b)")
 _NAME = re.compile(r"(?<![\w.'/:,(=-])([a-z]+(?:_[a-z]+)+)(?![\w'/=(])")
 _CLASS = re.compile(rf"{_OF}([A-Z]\w*[a-z]\w*)(?![\w'/(])")
+_GOT = re.compile(r"\bgot [^;:]*$")
 _PLAIN = re.compile(r"[\w:=.,…/+-]+")
 
 
@@ -36,18 +37,19 @@ def in_words_of_command(message: str) -> str:
     message = _BOTH.sub(r"\1", message)
     message = _MADE.sub(lambda found: _made(found) or found[0], message)
     message = _CLASS.sub(lambda found: _class(found[1]) or found[0], message)
-    message = _TEXT.sub(lambda found: _option(found[1], found[2], found.string[: found.start()]), message)
-    message = _NUMBER.sub(
-        lambda found: f"{_flags()[found[1]]} {found[2]}" if found[1] in _flags() else found[0], message
-    )
+    message = _TEXT.sub(_option, message)
+    message = _NUMBER.sub(_option, message)
     return _NAME.sub(lambda found: _flags().get(found[1], found[1]), message)
 
 
-def _option(name: str, value: str, before: str) -> str:
-    """An option of the command, or one of a choice or of another function, whose quotes are of Python."""
+def _option(found: re.Match[str]) -> str:
+    """An option of the command; or, without the quotes of Python, one of another function or of a choice, such as a
+    refusal says that it got.
+    """
+    name, value, before = found[1], found[2], found.string[: found.start()]
     quoted = value if _PLAIN.fullmatch(value) else f'"{value}"'
-    inside = before.endswith((":", ",", "("))
-    return f"{_flags()[name]} {quoted}" if name in _flags() and not inside else f"{name}={quoted}"
+    is_own = name in _flags() and not before.endswith((":", ",", "(")) and not _GOT.search(before)
+    return f"{_flags()[name]} {quoted}" if is_own else f"{name}={quoted}"
 
 
 def _made(found: re.Match[str]) -> str | None:

@@ -17,7 +17,7 @@ from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
 from lowerbound.data.kinds.kind import LeavesOut
-from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
+from lowerbound.data.labels import UNLABELLED, array_of_labels, class_names, label_values, numbered
 from lowerbound.data.lines import Lines
 from lowerbound.data.may_be_steps import steps_in_words
 from lowerbound.data.overrides import Overrides
@@ -73,7 +73,7 @@ def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
     if contents.y is None:
         return schema
     parts = [part.reshape(-1) for part in (contents.y, contents.y_test) if part is not None]
-    values = label_values(np.concatenate(parts), _labels_of(name))
+    values = label_values(array_of_labels(np.concatenate(parts)), _labels_of(name))
     classes = contents.classes or class_names(values, _labels_of(name))
     dtype = str(contents.y.dtype) if contents.classes is None else "str"
     return replace(schema, label=contents.label, label_dtype=dtype, classes=classes)
@@ -248,7 +248,7 @@ def _as_numbers(y: np.ndarray, given: tuple[str, ...] | None, schema: Schema, wh
     if given is not None:
         names = np.array([*given, None], dtype=object)
         y = names[np.where(y < 0, len(given), y).astype(np.int64)]
-    return numbered(label_values(y, what), schema.classes, what)
+    return numbered(label_values(array_of_labels(y), what), schema.classes, what)
 
 
 def _without_label(y: np.ndarray | None, schema: Schema, name: str) -> tuple[str, ...]:
