@@ -209,6 +209,23 @@ def test_what_is_left_out_is_told_on_every_road_in_python(tmp_path):
         assert len(fitted.score(path, num_samples=1)) == 1
 
 
+def test_molecules_in_both_parts_are_counted(tmp_path):
+    again = [*SMILES, "OCC", "C(O)C", "CCO"]  # one molecule in other words
+    assert not [note for note in dataset_of(SMILES, overrides=Overrides.said("molecules")).notes if "train on" in note]
+    found = [read_file(_saved(tmp_path / f"{k}.smi", again * k), kind="molecules") for k in (2, 5)]
+    for data in found:
+        train, test = (data.kind_of_data.render(x, data.schema) for x in (data.x_train, data.x_test))
+        count = sum(one in set(train) for one in test)
+        assert count > 0
+        assert any(note.startswith(f"{count} of the {len(test)} molecules to test on") for note in data.notes)
+        assert any(note.endswith("give each molecule once.") for note in data.notes)
+
+
+def _saved(path, lines):
+    path.write_text("\n".join(lines))
+    return path
+
+
 def test_what_cannot_be_written_is_counted_and_said():
     lines = [*SMILES, "[Na+].[Cl-]", "", "aspirin", "CC>>CO", "*CC*", "[13CH4]", "[Pt]", "C[CH]C", "C/C=C/C", "CO.Cl"]
     with pytest.warns(DataWarning, match="Left out: 8 of the 30 lines of X"):

@@ -253,6 +253,19 @@ class Dataset:
         overrides = Overrides.said(kind, columns, event_shape)
         return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)
 
+    def __repr__(self) -> str:
+        """What the data are and how many rows there are, without the rows.
+
+        >>> Dataset.from_array(np.arange(30).reshape(10, 3) / 7, name="mine")
+        Dataset 'mine' (table): 8 training and 2 test rows of 3
+        """
+        shape = " x ".join(map(str, self.event_shape))
+        labels = "" if self.y_train is None else ", with labels"
+        if self.label_names is not None:
+            labels = f", with labels of {len(self.label_names):,} classes"
+        rows = f"{self.num_train:,} training and {self.num_test:,} test rows"
+        return f"Dataset {self.name!r} ({self.kind}): {rows} of {shape}{labels}"
+
     @property
     def kind(self) -> str:
         """The name of the kind of data."""

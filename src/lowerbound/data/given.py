@@ -14,6 +14,7 @@ from lowerbound.data.annotated import contents_of_annotated, is_annotated
 from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
+from lowerbound.data.checks import check_no_fields
 from lowerbound.data.column_labels import name_of
 from lowerbound.data.contents import Contents
 from lowerbound.data.covariates import names_of_covariates, with_covariates
@@ -217,6 +218,7 @@ def _array(data: Any) -> np.ndarray:
         x = np.asarray(plain(data))
     except ValueError:  # lists of unequal lengths
         raise DataError(f"X is a {type(data).__name__} whose rows differ in length; {expected}.") from None
+    check_no_fields(x, "X")
     if x.ndim == 0:
         given = "None" if data is None else f"a single {type(data).__name__}"
         raise DataError(f"X is {given}; {expected}.")

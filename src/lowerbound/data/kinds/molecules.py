@@ -191,6 +191,17 @@ class Molecules:
         """None: what was changed is said by `usable`."""
         return ()
 
+    def in_both(self, train: Array, test: np.ndarray, what: str) -> tuple[str, ...]:
+        """A sentence if some test molecules are among those to train on, as they are read."""
+        known = {row.tobytes() for row in train} if isinstance(train, np.ndarray) else set()
+        count = sum(row.tobytes() in known for row in test)
+        if not count:
+            return ()
+        return (
+            f"{count:,} of the {len(test):,} molecules to test on of {what} are among those to train on, by their "
+            "canonical SMILES without stereo marks; their scores tell nothing about new ones: give each molecule once.",
+        )
+
 
 def _molecules_of(schema: Schema) -> MoleculeSchema:
     assert schema.molecules is not None
