@@ -111,7 +111,7 @@ def test_bytes_that_may_be_clips_are_told_how_to_be_some(tmp_path):
     np.save(tmp_path / "clips.npy", clips)
     for given in (clips, tmp_path / "clips.npy"):
         with pytest.warns(
-            DataWarning, match=r"bytes of 5 x 6 x 6, .* give \(N, 5, 1, 6, 6\), which is x\[:, :, None\]"
+            DataWarning, match=r"bytes of 5 x 6 x 6, .* give \(N, 5, 1, 6, 6\), which x\[:, :, None\] is"
         ):
             assert dataset_of(given).kind == "array"
     assert dataset_of(clips[:, :, None]).kind == "video"

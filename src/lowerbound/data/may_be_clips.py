@@ -17,7 +17,6 @@ def clips_in_words(x: Any, what: str) -> str | None:
         return None
     frames, height, width = x.shape[1:]
     return (
-        f"{what} holds bytes of {frames} x {height} x {width}, which are taken for real numbers, as no axis is one of "
-        f"1 to 4 channels: if they are clips of {frames} grey frames, give (N, {frames}, 1, {height}, {width}), which is "
-        "x[:, :, None]."
+        f"{what} holds bytes of {frames} x {height} x {width}, which are taken for numbers, as no axis is of 1 to 4 "
+        f"channels: if they are {frames} grey frames, give (N, {frames}, 1, {height}, {width}), which x[:, :, None] is."
     )
