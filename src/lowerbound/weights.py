@@ -227,8 +227,8 @@ def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tenso
         return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape)), None, None
     except NotImplementedError:
         raise ValueError(
-            f"The rate kl needs a closed form of KL({name_of(q)} ‖ {name_of(p)}) and there is none; take that of "
-            "any pair, ELBO(rate='sampled'), or that of any q with an entropy, ELBO(rate='entropy')."
+            f"The rate kl needs a closed form of KL({name_of(q)} ‖ {name_of(p)}) and there is none; use "
+            "ELBO(rate='sampled') for any pair, or ELBO(rate='entropy') for any q with an entropy."
         ) from None
 
 
@@ -247,6 +247,6 @@ def _closed_form_entropy(q: Distribution) -> Tensor:
         return q.entropy()
     except NotImplementedError:
         raise ValueError(
-            f"The rate entropy needs a closed form of the entropy of {name_of(q)} and there is none; take that of any "
-            "pair, ELBO(rate='sampled')."
+            f"The rate entropy needs a closed form of the entropy of {name_of(q)} and there is none; use "
+            "ELBO(rate='sampled')."
         ) from None
