@@ -126,8 +126,8 @@ def test_the_report_draws_molecules(cli, run):
     assert "bond-0" in page
 
 
-def test_a_language_model_of_molecules(path):
-    alone = lb.fit(path, "language-model", embedding_dim=8, width=16, steps=5)
+def test_a_language_model_of_molecules():
+    alone = lb.fit(SMILES * 5, "language-model", kind="molecules", embedding_dim=8, width=16, steps=5)
     assert are_molecules(alone.sample(4))
 
 
@@ -157,8 +157,8 @@ def test_a_search_moves_the_property_that_the_latent_holds(cli, tmp_path):
     assert best.weight.tolist() == sorted(best.weight, reverse=True) == up.best.weight.tolist()
 
 
-def test_a_search_is_refused_where_there_is_nothing_to_search(run, refused, path, tmp_path):
-    alone = lb.fit(path, "language-model", embedding_dim=4, width=4, steps=1)
+def test_a_search_is_refused_where_there_is_nothing_to_search(run, refused, tmp_path):
+    alone = lb.fit(SMILES, "language-model", kind="molecules", embedding_dim=4, width=4, steps=1)
     with pytest.raises(ValueError, match="no single vector of latents"):
         alone.search()
     with pytest.raises(ValueError, match="choose one of logp"):
