@@ -199,8 +199,11 @@ def test_the_vocabulary_is_that_of_the_training_part(path):
 def test_what_is_left_out_is_told_on_every_road_in_python(tmp_path):
     lines = [*SMILES, "no", "[Pt]"]
     told = r"Left out: 2 of the 22 lines of X \(1 no molecule, 1 with Pt\): rows 20 \('no'\), 21 \('\[Pt\]'\)\.$"
-    with pytest.warns(DataWarning, match=told):
+    with pytest.warns(DataWarning, match=told) as found:
         fitted = lb.fit(lines, "language-model", kind="molecules", embedding_dim=4, width=4, steps=1)
+    assert len(found) == 1
+    with pytest.warns(DataWarning, match=told):
+        lb.fit(fitted.dataset, "language-model", embedding_dim=4, width=4, steps=1)
     with pytest.warns(DataWarning, match=told):
         to_dataset(VAE(), lines, kind="molecules")
     path = tmp_path / "other.smi"

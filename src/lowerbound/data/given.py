@@ -29,7 +29,7 @@ from lowerbound.data.readers import read_contents, read_file, read_rows
 from lowerbound.data.remarks import DataWarning
 from lowerbound.data.schema import Schema
 
-__all__ = ["column_of", "dataset_of", "rows_under", "texts_of"]
+__all__ = ["column_of", "dataset_of", "rows_under", "texts_of", "told"]
 
 
 def dataset_of(
@@ -82,19 +82,23 @@ def dataset_of(
     if said.series is not None and (isinstance(data, Dataset) or str(data) in names()):
         raise DataError("series goes with a table of steps, in a file or a DataFrame; give one, or leave it out.")
     if isinstance(data, Dataset):
-        return _told(data)
+        return data
     if isinstance(data, str | Path):
         if str(data) in names():
-            return _told(load(str(data)))
-        return _told(read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates))
+            return told(load(str(data)))
+        return told(read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates))
     asked = covariates if schema is None else [covariate.name for covariate in schema.covariates]
     array = array or (schema and schema.array)
     contents = _contents(data, y, names_of_columns, hold_out=hold_out, array=array, covariates=asked)
-    return _told(to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema))
+    return told(to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema))
 
 
-def _told(dataset: Dataset) -> Dataset:
-    """The data set, whose remarks are told."""
+def told(dataset: Dataset) -> Dataset:
+    """The data set, whose remarks are told.
+
+    Warns:
+        DataWarning: each of them.
+    """
     for remark in dataset.remarks:
         warnings.warn(remark, DataWarning, stacklevel=4)
     return dataset
