@@ -243,7 +243,7 @@ def test_the_border_is_no_value():
         (lambda: binary((3, 3), kernel=7), r"kernel=7 for a map of 3 × 3, where no pixel has .* take kernel=5 or less"),
         (lambda: binary((1, 1)), "on a map of 2 pixels or more"),
         (lambda: binary((3, 3), kernel=4), "kernel=4 and needs at least 1 of each and an odd kernel"),
-        (lambda: binary((6,)), r"over maps and got sites of shape \(6,\); take network='transformer'"),
+        (lambda: binary((6,)), r"over maps and got sites of shape \(6,\); take the network transformer"),
         (lambda: binary((1, 2, 3, 3)), r"sites of shape \(1, 2, 3, 3\) and expected"),
         (lambda: binary((3, 3), (4, 2, 2)), r"context of shape \(4, 2, 2\) and expected a vector or a map \(M, 3, 3\)"),
         (lambda: binary((3, 3), network="transformer", channels=6), "channels=6, .*heads=4 and needs"),

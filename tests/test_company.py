@@ -57,6 +57,17 @@ def test_a_part_that_is_brought_has_z_of_the_same_shape():
     assert fitted.model.prior(None).event_shape == (2, 3)
 
 
+def test_codes_are_left_to_the_recipes_that_have_nets_for_them():
+    for words, recipe in {
+        "finite-scalar:levels=[3,3]": "fsq",
+        "lookup-free": "fsq",
+        "residual-quantized": "vq",
+    }.items():
+        with pytest.raises(ValueError, match=f"{words.partition(':')[0]} gives codes, .* take the recipe {recipe}, "):
+            company({"posterior": words})
+    assert company({"posterior": "finite-scalar", "prior": "categorical:categories=240"}) == {}
+
+
 def test_a_gradient_that_is_named_has_its_own_number_of_samples():
     plan = lb.plan(load("digits"), "vae", posterior="bernoulli", gradient="disarm")
     assert (plan.model["prior"], plan.num_samples) == ("bernoulli", 2)

@@ -40,11 +40,11 @@ COMPANY: dict[str, dict[str, Any]] = {
 """What a choice goes with, where that is not what the recipe has."""
 
 REFUSED = {
-    "prior autoregressive-map": "is over maps and got sites of shape",  # the recipes fsq and vq have such latents
-    "posterior finite-scalar": "give both the same latent_shape",  # and such codes
-    "posterior lookup-free": "give both the same latent_shape",
-    "posterior vector-quantized": "take fewer codes, or the recipe fsq",
-    "posterior residual-quantized": "take fewer codes, or the recipe fsq",
+    "prior autoregressive-map": "is over maps and got sites of shape",  # those of the recipes fsq and vq
+    "posterior finite-scalar": "take the recipe fsq, which has them",
+    "posterior lookup-free": "take the recipe fsq, which has them",
+    "posterior vector-quantized": "take the recipe vq, which has them",
+    "posterior residual-quantized": "take the recipe vq, which has them",
     "gradient quantized": "needs codes such as those of",
     "objective cubo": "an upper bound of log p",
     "objective chi-divergence": "fits q to a p that is held fixed",

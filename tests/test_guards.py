@@ -208,7 +208,7 @@ def test_a_posterior_needs_no_density_that_its_estimator_does_not_ask_for() -> N
     next(train(VariationalLoss(made, ELBO(), Unweighted(), 2), torch.ones(6, 4), num_steps=1))
     with pytest.raises(ValueError, match="no density"):
         next(train(VariationalLoss(made, ELBO(), Pathwise(), 2), torch.ones(6, 4), num_steps=1))
-    with pytest.raises(ValueError, match="ScoreFunction needs a density or draws that Independent does not have"):
+    with pytest.raises(ValueError, match="ScoreFunction needs a density or draws that Normal does not have"):
         next(train(VariationalLoss(made, ELBO(), ScoreFunction(), 2), torch.ones(6, 4), num_steps=1))
 
 

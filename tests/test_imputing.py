@@ -320,3 +320,32 @@ def test_models_of_images_and_of_complete_rows_say_what_they_need():
     plain = lb.fit(x, recipe="vae", hidden=[4], latent_dim=2, steps=2, num_samples=1, objective="elbo")
     with pytest.raises(ValueError, match="takes no missing entries"):
         plain.impute(x)
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["object", "str", "string", "string[python]", "string[pyarrow]", "category"],
+        ["Int64", "Int16", "UInt8", "int32[pyarrow]", "int64"],
+        ["float32", "Float64", "double[pyarrow]"],
+        ["boolean", "bool[pyarrow]"],
+    ],
+    ids=str,
+)
+def test_a_column_comes_back_in_its_own_type_whatever_that_of_the_fit(types):
+    rng = np.random.default_rng(0)
+    values = {"o": list("abb") * 30, "I": [3, 7, 7] * 30, "f": [0.5, 1.5, 2.25] * 30, "b": [True, False, True] * 30}
+    column = pd.Series(values[types[0][0]])
+    age = rng.normal(size=90)
+    fits = [lb.fit(pd.DataFrame({"age": age, "c": column.astype(of)}), "latent-classes:components=2") for of in types]
+    for given in types:
+        own = pd.DataFrame({"age": age, "c": column.astype("Int64" if given == "int64" else given)})
+        for rows in (own.index % 9 == 0, own.index >= 0):
+            missing = own.assign(c=own["c"].mask(rows))
+            if missing["c"].dtype != own["c"].dtype:
+                continue
+            for fitted in fits:
+                filled = fitted.impute(missing, num_samples=2)["c"]
+                kept = filled.dtype == own["c"].dtype or (given in ("object", "float32", "category") and rows.all())
+                assert kept, (given, filled.dtype)
+                assert filled.notna().all()

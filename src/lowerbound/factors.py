@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, kl_divergence
 
+from lowerbound.called import name_of
 from lowerbound.has_hook import has
 from lowerbound.hooks import Layered
 
@@ -116,6 +117,4 @@ def _kl(q: Distribution, p: Distribution) -> Float[Tensor, "*batch factor"]:
     try:
         return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape))[..., None]
     except NotImplementedError:
-        raise ValueError(
-            f"There is no closed form of KL({type(q).__name__} ‖ {type(p).__name__}); use rate='sampled'."
-        ) from None
+        raise ValueError(f"There is no closed form of KL({name_of(q)} ‖ {name_of(p)}); use rate='sampled'.") from None

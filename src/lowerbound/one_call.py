@@ -19,7 +19,7 @@ from torch import nn
 
 from lowerbound.data import Dataset, names
 from lowerbound.data.covariates import names_of_covariates
-from lowerbound.data.given import dataset_of
+from lowerbound.data.given import dataset_of, told
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.transform import Transform
 from lowerbound.fitted import Fitted
@@ -79,6 +79,9 @@ def fit(
         ValueError: data that cannot be read, an unknown name, or choices that do not go together.
         NonFiniteError: the loss became NaN or infinite.
 
+    Warns:
+        DataWarning: rows were left out, or something else of the data may not be what was meant.
+
     >>> import numpy as np
     >>> X = np.random.default_rng(0).normal(size=(60, 3))
     >>> fit(X, "vae", latent_dim=2, hidden=[8], steps=10).sample(4).shape
@@ -97,6 +100,8 @@ def fit(
         )
     schema = None if start is None else start.reads
     dataset = dataset_of(data, y, array=array, schema=schema, overrides=said, covariates=covariates, hold_out=hold_out)
+    if isinstance(data, Dataset):
+        told(dataset)
     place = {}
     if isinstance(data, str | Path):
         label = y if isinstance(y, str) else None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.called import name_of
 from lowerbound.hooks import HasConditionalMeans
 
 __all__ = ["Shown", "shown", "shown_as"]
@@ -50,6 +51,6 @@ def shown(p: Distribution) -> Shown:
         if isinstance(p, HasConditionalMeans):
             return Shown(p.conditional_means(), is_mean=False)
         raise ValueError(
-            f"{type(p).__name__} has no mean in closed form and no means along a draw, so there is nothing to show but "
+            f"{name_of(p)} has no mean in closed form and no means along a draw, so there is nothing to show but "
             "draws; use sample, or give it `conditional_means`."
         ) from None

@@ -20,8 +20,9 @@ from typing import Any, Literal, TypeAlias, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
+from lowerbound.called import name_of
 from lowerbound.factors import factor_of, has_layers, is_product, kl_per_layer, rate_per_layer
 from lowerbound.has_hook import has
 from lowerbound.hooks import Augmented, IsExact, JointDensity, Latents, Lends, ScoresData
@@ -226,8 +227,8 @@ def _closed_form_kl(q: Distribution, p: Distribution, z: Latents) -> tuple[Tenso
         return kl_divergence(q, p if p.batch_shape == q.batch_shape else p.expand(q.batch_shape)), None, None
     except NotImplementedError:
         raise ValueError(
-            f"rate='kl' needs a closed form of KL({_name(q)} ‖ {_name(p)}) and there is none; "
-            "use rate='sampled' (any pair) or rate='entropy' (any q with an entropy)."
+            f"The rate kl needs a closed form of KL({name_of(q)} ‖ {name_of(p)}) and there is none; use "
+            "ELBO(rate='sampled') for any pair, or ELBO(rate='entropy') for any q with an entropy."
         ) from None
 
 
@@ -246,11 +247,6 @@ def _closed_form_entropy(q: Distribution) -> Tensor:
         return q.entropy()
     except NotImplementedError:
         raise ValueError(
-            f"rate='entropy' needs a closed form of the entropy of {_name(q)} and there is none; use rate='sampled'."
+            f"The rate entropy needs a closed form of the entropy of {name_of(q)} and there is none; use "
+            "ELBO(rate='sampled')."
         ) from None
-
-
-def _name(distribution: Distribution) -> str:
-    """That of its class, or of the public class that a private one extends."""
-    base = distribution.base_dist if isinstance(distribution, Independent) else distribution
-    return next(kind.__name__ for kind in type(base).__mro__ if not kind.__name__.startswith("_"))

@@ -43,7 +43,7 @@ def test_sizes_that_do_not_fit(refused, tmp_path, recipe, sentence):
     "recipe, sentence",
     [
         ("draw", r"got data of shape (7,) and writes images"),
-        ("pixel-vae", "take network='transformer' for vectors"),
+        ("pixel-vae", "take the network transformer for vectors"),
         (MAPS, "A pyramid got data of shape (7,)"),
     ],
 )

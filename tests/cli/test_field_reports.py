@@ -208,8 +208,8 @@ def test_photographs_are_not_drawn_as_black_and_white(fit, cli, scored, tmp_path
 @pytest.mark.parametrize(
     "words, part",
     [
-        (["--prior", "laplace:scale=abc"], "laplace got scale='abc' and expected a number"),
-        (["--objective", "beta-elbo:beta=two"], "beta-elbo got beta='two' and expected"),
+        (["--prior", "laplace:scale=abc"], "laplace got scale=abc and expected a number"),
+        (["--objective", "beta-elbo:beta=two"], "beta-elbo got beta=two and expected"),
         (["--likelihood", "mixed"], "mixed needs columns; write it as mixed:columns=VALUE"),
         (["--likelihood", "tokens"], "tokens needs num_symbols; write it as tokens:num_symbols=VALUE"),
         (["--posterior", "iaf:hidden=''"], "got hidden="),

@@ -15,6 +15,7 @@ from PIL import Image
 import lowerbound as lb
 from lowerbound.cli import main
 from lowerbound.cli.row_names import named_rows, named_series_alone
+from lowerbound.data.remarks import DataWarning
 from lowerbound.runs import Run
 
 RECIPE = "hidden-markov:states=2"
@@ -240,5 +241,5 @@ def test_a_table_without_series_is_said_to_be_one_of_steps(wells):
     said = " ".join(fit_sentences(fitted.dataset, fitted.transform, fitted.plan, fitted.model))
     assert "each of which is a step of one number" in said
     text = io.StringIO(frame.to_csv(index=False))
-    notes = lb.data.given.dataset_of(pandas.read_csv(text)).notes
-    assert any("--series 'well' --time 'week'" in note for note in notes)
+    with pytest.warns(DataWarning, match="--series 'well' --time 'week'"):
+        lb.data.given.dataset_of(pandas.read_csv(text))

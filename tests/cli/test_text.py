@@ -13,6 +13,7 @@ import torch
 import lowerbound as lb
 from lowerbound.cli import main
 from lowerbound.data.given import dataset_of
+from lowerbound.data.remarks import DataWarning
 from lowerbound.diagnosis.dispersion import dispersion
 from lowerbound.diagnosis.of_fitted import case_of
 from lowerbound.evaluate import nearest_tokens
@@ -81,7 +82,7 @@ def test_the_fit_says_what_the_text_is(cli, sentences, tmp_path):
     assert "120 texts to train on (12 of them to choose the weights) and 30 to test on" in answer.out
     assert "Text of at most 6 words; 13 are known." in answer.out
     assert "0.0% are unknown (<unk>)" in answer.out
-    assert "Left out: 1 empty of the 151 texts of sentences.txt, row 70 first." in answer.out
+    assert "Left out: 1 empty of the 151 texts of sentences.txt: row 70." in answer.out
 
 
 def test_scores_count_tokens_and_have_two_baselines(cli, run, sentences):
@@ -138,7 +139,7 @@ def test_others_are_read_by_the_vocabulary_of_the_fit(cli, run, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("the cat runs now\n" + "a dog " * 10 + "\nthe zebra runs\n")
     answer = cli("score", run, "--data", other, "--num-samples", 5, "--out", tmp_path / "s.csv")
-    assert "1 beyond 6 words of the 3 texts of other.txt, row 1 first." in answer.err
+    assert "1 beyond 6 words of the 3 texts of other.txt: row 1 ('a dog a dog" in answer.err
     assert "1 of the 7 words of other.txt are unknown to the model." in answer.err
     assert pd.read_csv(tmp_path / "s.csv")["row"].tolist() == [0, 2]
 
@@ -157,7 +158,8 @@ def test_the_report_shows_texts(run):
 
 
 def test_the_report_of_a_language_model_has_no_reconstructions(sentences, tmp_path):
-    alone = lb.fit(sentences, "language-model", embedding_dim=4, width=4, steps=1)
+    with pytest.warns(DataWarning, match="row 70"):
+        alone = lb.fit(sentences, "language-model", embedding_dim=4, width=4, steps=1)
     page = alone.report(tmp_path / "alone.html").read_text()
     assert "<h2>Samples</h2>" in page
     assert "<h2>Reconstructions</h2>" not in page
@@ -249,7 +251,8 @@ def test_a_diagnosis_of_text_names_the_width_of_its_recipe(run):
 
 
 def test_empty_texts_are_told(cli, sentences, tmp_path):
-    fitted = lb.fit(sentences, "language-model", embedding_dim=4, width=4, steps=1, device="cpu")
+    texts = sentences.read_text().split("\n")
+    fitted = lb.fit([one for one in texts if one], "language-model", embedding_dim=4, width=4, steps=1, device="cpu")
     for name, bias in fitted.model.likelihood.named_parameters():
         if name.endswith("bias") and len(bias) == 15:
             bias.data[0] = 50.0

@@ -13,7 +13,9 @@ from sklearn.base import clone
 import lowerbound as lb
 from lowerbound.data import DataError
 from lowerbound.data.given import dataset_of, rows_under
-from lowerbound.sklearn import FactorAnalysis, ProbabilisticPCA
+from lowerbound.data.overrides import Overrides
+from lowerbound.data.remarks import DataWarning
+from lowerbound.sklearn import VAE, FactorAnalysis, ProbabilisticPCA
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,36 @@ def test_tensors_with_gradients_and_of_half_precision_are_taken_on_every_road() 
         np.testing.assert_array_equal(rows_under(given, data.schema).x, expected)
         one, two = (ProbabilisticPCA(1).fit(X).score_samples(X) for X in (given, expected))
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_structured_array_is_named_as_what_it_is(tmp_path):
+    fields = np.array([(1.0, 2), (3.0, 4)], dtype=[("age", "f8"), ("visits", "i4")])
+    np.save(tmp_path / "x.npy", fields)
+    np.savez(tmp_path / "x.npz", x=fields)
+    message = "is a structured array with the fields age, visits; .* make one with pandas.DataFrame"
+    for given in (fields, tmp_path / "x.npy", tmp_path / "x.npz"):
+        with pytest.raises(DataError, match=message):
+            dataset_of(given)
+    with pytest.raises(ValueError, match=message):
+        VAE().fit(fields)
+
+
+def test_bytes_that_may_be_clips_are_told_how_to_be_some(tmp_path):
+    clips = np.random.default_rng(0).integers(0, 256, (12, 5, 6, 6), dtype=np.uint8)
+    np.save(tmp_path / "clips.npy", clips)
+    for given in (clips, tmp_path / "clips.npy"):
+        with pytest.warns(
+            DataWarning, match=r"bytes of 5 x 6 x 6, .* give \(N, 5, 1, 6, 6\), which x\[:, :, None\] is"
+        ):
+            assert dataset_of(given).kind == "array"
+    assert dataset_of(clips[:, :, None]).kind == "video"
+    dataset_of(clips, overrides=Overrides.said("array"))  # who says so knows it
+    dataset_of(clips.astype(np.int16))
+    dataset_of(clips[:, :3])
+
+
+def test_what_is_printed_of_data_has_no_rows():
+    rows = np.random.default_rng(0).normal(size=(50, 3))
+    data = dataset_of(rows, list("ab") * 25)
+    assert repr(data) == "Dataset 'X' (table): 40 training and 10 test rows of 3, with labels of 2 classes"
+    assert repr(rows_under(rows, data.schema)) == "Rows of 'X' (table): 50 of 3"

@@ -1,11 +1,12 @@
 """Labels: a class is known by its name, and keeps its number whatever else a file holds."""
 
 import numpy as np
+import pandas
 import pytest
 
 from lowerbound.data import DataError, Dataset, read_file, read_rows
 from lowerbound.data.classes import num_classes
-from lowerbound.data.given import dataset_of
+from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.labels import class_names, label_values, numbered
 from lowerbound.sklearn import SemiSupervisedVAE
 
@@ -117,3 +118,36 @@ def test_what_numpy_makes_text_of_is_missing_on_both_roads():
     found = SemiSupervisedVAE(hidden=(4,), latent_dim=1, epochs=1).fit(x, y)
     assert found.classes_.tolist() == ["a", "b"]
     assert dataset_of(x, np.array(["1", "-1"] * 20)).schema.classes == ("-1", "1")
+
+
+def _roads(labels, tmp_path):
+    """The same labels on every road to a data set."""
+    rows = np.random.default_rng(0).normal(size=(len(labels), 2))
+    frame = pandas.DataFrame(rows, columns=["a", "b"]).assign(kind=labels)
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    frame.to_parquet(tmp_path / "x.parquet")
+    np.savez(tmp_path / "x.npz", x=rows, y=np.array(labels))
+    yield read_file(tmp_path / "x.csv", label="kind")
+    yield read_file(tmp_path / "x.parquet", label="kind")
+    yield read_file(tmp_path / "x.npz")
+    yield dataset_of(frame, "kind")
+    yield dataset_of(rows, labels)
+    yield dataset_of(rows, np.array(labels))
+    yield Dataset.from_array(rows, y=labels)
+
+
+def test_minus_one_among_words_is_no_label_on_every_road(tmp_path):
+    for data in _roads(["cat", "-1", "dog", "cat"] * 10, tmp_path):
+        assert data.schema.classes == ("cat", "dog"), data.source
+        assert sorted(np.concatenate([data.y_train, data.y_test])) == [-1] * 10 + [0] * 20 + [1] * 10
+        assert any("have no label: none is given, or −1" in note for note in data.notes)
+    schema = data.schema
+    alone = rows_under(np.zeros((3, 2)), schema, y=["-1", "-1", "-1"])
+    assert alone.y is not None
+    assert alone.y.tolist() == [-1, -1, -1]
+
+
+def test_texts_that_are_all_numbers_are_classes():
+    rows = np.random.default_rng(0).normal(size=(20, 2))
+    assert dataset_of(rows, ["1", "-1"] * 10).schema.classes == ("-1", "1")
+    assert dataset_of(rows, [1, -1] * 10).schema.classes == ("1",)

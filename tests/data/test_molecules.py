@@ -11,6 +11,7 @@ import pandas
 import pytest
 from some_molecules import SMILES
 
+import lowerbound as lb
 from lowerbound.data import DataError, kept, read_file, smiles
 from lowerbound.data.atoms import alphabet
 from lowerbound.data.chemistry import rdkit_chem
@@ -18,8 +19,11 @@ from lowerbound.data.derivations import all_derivations, assemble, derivation, p
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.points import points_of
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.schema import Schema
 from lowerbound.data.smiles import read_molecules
+from lowerbound.sklearn import VAE
+from lowerbound.sklearn.bridge import to_dataset
 
 LINES = [*SMILES, "C/C=C/C", "CC(=O)O.Cl"]
 
@@ -192,12 +196,46 @@ def test_the_vocabulary_is_that_of_the_training_part(path):
     assert len(data.x_train) + len(data.x_test) == 4 * len(LINES)  # by atoms, nothing is left out
 
 
+def test_what_is_left_out_is_told_on_every_road_in_python(tmp_path):
+    lines = [*SMILES, "no", "[Pt]"]
+    told = r"Left out: 2 of the 22 lines of X \(1 no molecule, 1 with Pt\): rows 20 \('no'\), 21 \('\[Pt\]'\)\.$"
+    with pytest.warns(DataWarning, match=told) as found:
+        fitted = lb.fit(lines, "language-model", kind="molecules", embedding_dim=4, width=4, steps=1)
+    assert len(found) == 1
+    with pytest.warns(DataWarning, match=told):
+        lb.fit(fitted.dataset, "language-model", embedding_dim=4, width=4, steps=1)
+    with pytest.warns(DataWarning, match=told):
+        to_dataset(VAE(), lines, kind="molecules")
+    path = tmp_path / "other.smi"
+    path.write_text("CCO\nno\n")
+    with pytest.warns(DataWarning, match=r"1 of the 2 lines of other.smi .*: row 1 \('no'\)\.$"):
+        assert len(fitted.score(path, num_samples=1)) == 1
+
+
+def test_molecules_in_both_parts_are_counted(tmp_path):
+    again = [*SMILES, "OCC", "C(O)C", "CCO"]  # one molecule in other words
+    assert not [note for note in dataset_of(SMILES, overrides=Overrides.said("molecules")).notes if "train on" in note]
+    found = [read_file(_saved(tmp_path / f"{k}.smi", again * k), kind="molecules") for k in (2, 5)]
+    for data in found:
+        train, test = (data.kind_of_data.render(x, data.schema) for x in (data.x_train, data.x_test))
+        count = sum(one in set(train) for one in test)
+        assert count > 0
+        assert any(note.startswith(f"{count} of the {len(test)} molecules to test on") for note in data.notes)
+        assert any(note.endswith("give each molecule once.") for note in data.notes)
+
+
+def _saved(path, lines):
+    path.write_text("\n".join(lines))
+    return path
+
+
 def test_what_cannot_be_written_is_counted_and_said():
     lines = [*SMILES, "[Na+].[Cl-]", "", "aspirin", "CC>>CO", "*CC*", "[13CH4]", "[Pt]", "C[CH]C", "C/C=C/C", "CO.Cl"]
-    data = dataset_of(lines, overrides=Overrides.said("molecules"))
-    said = " ".join(data.notes)
+    with pytest.warns(DataWarning, match="Left out: 8 of the 30 lines of X"):
+        data = dataset_of(lines, overrides=Overrides.said("molecules"))
+    said = " ".join([*data.notes, *data.remarks])
     assert "Left out: 8 of the 30 lines of X (" in said
-    for reason in ("1 empty", "1 a reaction", "row 20 first"):
+    for reason in ("1 empty", "1 a reaction", "rows 20 ('[Na+].[Cl-]'), 21, 22 ('aspirin') and others."):
         assert reason in said
     assert "Of 1 lines of X with several components the largest was kept." in said
     assert "Stereo marks of 1 molecules of X were dropped." in said

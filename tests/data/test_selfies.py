@@ -22,7 +22,8 @@ def data(tmp_path_factory):
 def test_molecules_come_back_as_canonical_smiles(data):
     known = set(read_molecules(SMILES).smiles)
     assert set(data.kind_of_data.render(data.x_train, data.schema)) <= known
-    assert data.notes == ("Left out: 3 no molecules of the 63 texts of some.smi, row 20 first.",)
+    first = "rows 20 ('no name'), 41 ('no name'), 62 ('no name')"
+    assert data.remarks == (f"Left out: 3 no molecules of the 63 texts of some.smi: {first}.",)
 
 
 def test_every_list_of_symbols_is_a_molecule(data):

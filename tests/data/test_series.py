@@ -17,6 +17,7 @@ from lowerbound.data.kinds import kind_named
 from lowerbound.data.may_be_steps import steps_in_words
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.own_table import filled_table, read_own
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.schema import Schema
 
 NAN = np.nan
@@ -212,8 +213,8 @@ def test_a_table_that_may_be_one_of_steps_is_told_how_to_say_so():
     for frame in (steps, steps.sample(frac=1, random_state=0), steps.drop(index=[3, 17])):
         assert "--series 'shop' --time 'week'" in str(steps_in_words(frame, "X"))
     dates = steps.assign(week=pandas.to_datetime("2024-01-01") + pandas.to_timedelta(7 * steps.week, unit="D"))
-    data = dataset_of(dates)
-    assert any("X may be a table of steps" in note for note in data.notes)
+    with pytest.warns(DataWarning, match="X may be a table of steps"):
+        data = dataset_of(dates)
     assert data.kind == "table"
 
     penguins = steps.assign(week=rng.integers(2007, 2010, 36))

@@ -10,6 +10,7 @@ import pytest
 from lowerbound.data import DataError, Dataset, read_file, read_rows
 from lowerbound.data.given import dataset_of, rows_under
 from lowerbound.data.overrides import Overrides
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.schema import Schema
 
 LINES = ["the cat sat", "the dog  sat", "a cat ran", "the dog ran", "a dog sat", "the cat", "a bird sat", "dog"]
@@ -84,12 +85,13 @@ def test_what_is_empty_or_too_long_is_left_out_and_counted(tmp_path):
     path = tmp_path / "long.txt"
     path.write_text("\n".join(["a b", "", "b a b a b a", "  ", "b a", "a a", "b b", "a b"]))
     data = read_file(path, kind="text:longest=3")
-    assert data.notes == ("Left out: 2 empty and 1 beyond 3 words of the 8 texts of long.txt, row 1 first.",)
+    first = "rows 1, 2 ('b a b a b a'), 3"
+    assert data.remarks == (f"Left out: 2 empty and 1 beyond 3 words of the 8 texts of long.txt: {first}.",)
     assert data.num_train + data.num_test == 5
     assert set(data.test_rows.tolist()) <= {0, 4, 5, 6, 7}
-    rows = rows_under(path, data.schema)
+    with pytest.warns(DataWarning, match="1 beyond 3 words"):
+        rows = rows_under(path, data.schema)
     assert rows.numbers.tolist() == [0, 4, 5, 6, 7]
-    assert "1 beyond 3 words" in rows.notes[0]
     with pytest.raises(DataError, match="1 beyond 3 words of the 2 texts of X, row 1 first"):  # row by row
         rows_under(["a b", "a a a a"], data.schema)
 
@@ -171,7 +173,8 @@ def test_rows_keep_their_numbers_where_some_are_left_out(tmp_path):
     path = tmp_path / "some.txt"
     path.write_text("\n".join(lines) + "\n")
     data = read_file(path, overrides=Overrides.said("text:longest=4,vocabulary=20"))
-    assert data.notes == ("Left out: 10 beyond 4 words of the 40 texts of some.txt, row 0 first.",)
+    first = ", ".join(f"{row} ('one of these many words')" for row in (0, 4, 8))
+    assert data.remarks == (f"Left out: 10 beyond 4 words of the 40 texts of some.txt: rows {first} and others.",)
     lengths = [len(line.split()) for line in lines]
     for x, numbers in ((data.x_train, data.train_numbers), (data.x_test, data.test_rows)):
         assert (x != 0).sum(1).tolist() == [lengths[k] for k in numbers]

@@ -14,6 +14,7 @@ from lowerbound.fitted import Fitted
 from lowerbound.fitting.planning import Plan, plan
 from lowerbound.fitting.preparing import prepare
 from lowerbound.runs import Run
+from lowerbound.spelling import parse
 
 
 def plan_of(command: str) -> Plan:
@@ -94,6 +95,35 @@ def test_another_objective_takes_its_own_estimator():
     )
     assert plan_of(Refit.of(discrete)(objective="iwae", gradient="score-function")).gradient == "score-function"
     assert plan_of(Refit.of(discrete)(objective="free-bits")).gradient == "disarm"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--recipe mixture-of-factor-analysers",
+        "--recipe factor-analysis",
+        "--recipe vae-gan --steps 2",
+        "--loss autoencoding --steps 2",
+        "--objective free-bits:nats=0.5 --num-samples 16 --steps 2",
+    ],
+)
+def test_nothing_is_proposed_that_changes_nothing(options):
+    refit = Refit.of(planned(options))
+    assert refit(objective="free-bits:nats=0.5") is None
+    assert refit(num_samples="16") is None
+    assert refit.widened(2) is not None
+
+
+def test_an_objective_whose_rate_was_decided_is_the_same_one():
+    fitted = planned("--objective elbo --posterior diagonal-normal --steps 2")
+    assert Refit.of(fitted)(objective="elbo") is None
+    assert Refit.of(fitted)(objective="iwae", num_samples="16") is not None
+
+
+def test_a_part_with_options_is_spelled_within_the_recipe():
+    words = "vamp-prior:components=3,bounded=False"
+    again = plan_of(Refit.of(planned(f"--recipe skip-vae --prior {words} --steps 2"))())
+    assert parse(again.model["prior"]) == parse(words)
 
 
 def test_the_options_of_a_recipe_stay_with_its_name():

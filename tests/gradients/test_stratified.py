@@ -113,7 +113,7 @@ def test_refusals():
     Stratified().check(IWAE(), model.infer(X), 2)
     with pytest.raises(ValueError, match=r"derived for ELBO and IWAE.*use Pathwise\(\)"):
         Stratified().check(NotLinear(), model.infer(X), 2)
-    with pytest.raises(ValueError, match="rate='kl' needs a closed form"):
+    with pytest.raises(ValueError, match="The rate kl needs a closed form"):
         Stratified().estimate(ELBO(rate="kl"), model.infer(X), model.joint(X), 1)
 
 

@@ -125,7 +125,7 @@ def test_a_hybrid_net_is_given_covariates_by_the_auxiliary_loss_too():
             lambda: Auxiliary(
                 model(prior="bernoulli", posterior="bernoulli"), ELBO(), ScoreFunction(), num_samples=2
             ).check(X),
-            "whose draws differentiate and Independent has none",
+            "whose draws differentiate and Bernoulli has none",
         ),
     ],
 )

@@ -83,7 +83,7 @@ def test_functions_that_reach_all_numbers_are_not_refused() -> None:
         ),
         (
             lambda: _model(Bernoulli(MLP(3, [4], 6)), prior_dim=3),
-            r"q\(z \| x\) is over latents of shape \(2,\) and p\(z\) over \(3,\); give both the same latent_shape",
+            r"q\(z \| x\) is over latents of shape \(2,\) and p\(z\) over \(3,\); choose both over the same latents",
         ),
         (
             lambda: _model(Bernoulli(nn.Linear(5, 6), event_shape=6)),

@@ -12,15 +12,18 @@ from lowerbound.gradients import Pathwise
 from lowerbound.linear import fit_factor_analysis, fit_probabilistic_pca
 from lowerbound.losses import VariationalLoss
 from lowerbound.models.linear import (
+    _mean_divergence,
     factor_analysis,
     linear_ica,
     probabilistic_pca,
+    set_linear_gaussian,
     start_factor_analysis,
     start_linear_ica,
     start_probabilistic_pca,
 )
 from lowerbound.objectives import ELBO
 from lowerbound.priors.laplace import Laplace
+from lowerbound.weights import is_exact
 
 CASES = [
     (factor_analysis, start_factor_analysis, fit_factor_analysis),
@@ -42,6 +45,26 @@ def test_the_start_is_the_maximum_of_the_likelihood_and_its_posterior_is_exact(r
     log_w = model.log_weights(x, 4).log_w.detach()
     assert float(log_w.mean()) == pytest.approx(best.log_likelihood, abs=1e-4)
     assert float(log_w.std(0).max()) < 1e-4  # one number for every draw: q(z | x) = p(z | x)
+    assert is_exact(model)
+    with torch.no_grad():
+        model.likelihood.net.layers[0].weight.mul_(1.05)
+    assert not is_exact(model)
+
+
+def test_a_posterior_is_as_far_from_the_exact_one_as_is_said():
+    exact = LinearGaussian.random(6, 2, seed=3)
+    model = factor_analysis((6,), latent_dim=2).double()
+    set_linear_gaussian(model, exact)
+    with torch.no_grad():
+        model.posterior.weight.mul_(1.1)
+        model.posterior.offset.add_(0.2)
+        model.posterior.scale_tril.mul_(0.9)
+    x = exact.sample(200_000)
+    q = model.posterior(x)
+    gap = (exact.log_evidence(x) - exact.elbo(x, q.mean, covariance=q.covariance_matrix)).detach()
+    said = _mean_divergence(model.posterior, model.posterior.scale_tril.detach(), exact)
+    assert said == pytest.approx(gap.mean().item(), abs=5 * gap.std().item() / len(x) ** 0.5)
+    assert not is_exact(model)
 
 
 @pytest.mark.parametrize("recipe, start, fit", CASES)

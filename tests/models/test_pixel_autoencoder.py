@@ -62,7 +62,7 @@ def test_a_plan_says_how_it_is_trained():
 @pytest.mark.parametrize(
     "make, sentence",
     [
-        (lambda: pixel_vae((6,), **SMALL), "take network='transformer' for vectors"),
+        (lambda: pixel_vae((6,), **SMALL), "take the network transformer for vectors"),
         (lambda: pixel_vae((2, 2), kernel=5, **SMALL), "kernel=5 for a map of 2 × 2"),
         (lambda: pixel_vae((4, 4), likelihood="categorical:num_classes=1", **SMALL), "num_classes=1"),
         (lambda: pixel_vae((4, 4), position_dropout=1.5, **SMALL), "position_dropout=1.5 and expected a probability"),

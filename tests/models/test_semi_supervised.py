@@ -44,3 +44,9 @@ def test_a_plan_without_the_number_of_classes_is_one_sentence():
     """An altered run.json ended in a TypeError."""
     with pytest.raises(ValueError, match="semi-supervised recipe got no num_classes, which the data decide"):
         recipe_named("semi-supervised").model((4,), {"latent_dim": 2})
+
+
+@pytest.mark.parametrize("posterior", ["categorical", "bernoulli", "relaxed-bernoulli", "finite-scalar"])
+def test_latents_other_than_real_vectors_are_refused(posterior: str) -> None:
+    with pytest.raises(ValueError, match=f"posterior is '{posterior}', whose latents are not real vectors"):
+        semi_supervised((4, 4), num_classes=3, latent_dim=2, hidden=[8], posterior=posterior)

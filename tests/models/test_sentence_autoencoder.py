@@ -70,6 +70,22 @@ def test_an_encoder_reads_up_to_the_end_and_every_text_by_itself(network):
     assert order == (network != "bag-of-words")
 
 
+@pytest.mark.parametrize("covariate_sizes", [(), (2,)])
+def test_categories_are_latents_of_texts_too(covariate_sizes):
+    words, sizes = "categorical:categories=4", {"latent_dim": 3, "embedding_dim": 4, "width": 4}
+    model = sentence_vae((T,), likelihood=WORDS, prior=words, posterior=words, covariate_sizes=covariate_sizes, **sizes)
+    context = torch.eye(2) if covariate_sizes else None
+    log_w = model.log_weights(two_topics(2), 5, *([] if context is None else [context])).log_w
+    assert log_w.shape == (5, 2)
+    assert bool(log_w.isfinite().all())
+
+
+def test_a_text_has_categories_with_no_other_word():
+    small = {"latent_dim": 2, "embedding_dim": 4, "width": 4, "steps": 1, "compile": False}
+    fitted = lb.fit(["a b", "b a", "a a b"] * 10, posterior="categorical:categories=3", **small)
+    assert fitted.model.prior(None).event_shape == (2, 3)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="language-model has no latent"):
         sentence_vae((T,), likelihood="tokens:num_symbols=5", latent_dim=0)

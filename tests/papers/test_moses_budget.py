@@ -19,15 +19,17 @@ WORDS = (
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Left out. 1 .*of zinc")
 def test_it_fits_within_seconds_and_scores_in_each_protocol(tmp_path, monkeypatch):
     data, out = tmp_path / "data", tmp_path / "result.json"
     data.mkdir()
     for part in ("train", "test", "test_scaffolds"):
         (data / f"moses_zinc_{part}.smi.txt.gz").write_bytes(gzip.compress("\n".join(SMILES * 3).encode()))
+    (data / "zinc250k_jtnn_test.smi.txt.gz").write_bytes(gzip.compress("\n".join(["C" * 60, *SMILES]).encode()))
     monkeypatch.setenv("LOWERBOUND_DATA", str(data))
     monkeypatch.syspath_prepend(SCRIPT.parent)
     words = [str(SCRIPT), *WORDS.split(), "--out", str(out), "--runs", str(tmp_path / "runs"), "--models"]
-    for more in (["fragments", "--only-fit"], ["fragments", "characters", "--ceiling"]):
+    for more in (["fragments", "--only-fit"], ["fragments", "characters", "--ceiling", "--zinc"]):
         monkeypatch.setattr(sys, "argv", [*words, *more])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     found = json.loads(out.read_text())
@@ -42,3 +44,4 @@ def test_it_fits_within_seconds_and_scores_in_each_protocol(tmp_path, monkeypatc
         assert 0 < row["cpu_seconds_of_fit"] < 20
         assert 0 <= row["reconstruction_by_a_draw"] <= row["reconstruction_in_10"] <= 1
     assert found["fragments"]["10 of 20"]["valid"] == 1.0
+    assert found["fragments"]["reconstruction_of_zinc_test"].items() >= {"molecules": 20, "too_large": 1}.items()

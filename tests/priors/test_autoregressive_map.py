@@ -132,7 +132,7 @@ def test_a_model_with_it_has_the_evidence_of_the_enumeration():
     "make, sentence",
     [
         (lambda: AutoregressiveMap((2, 2), 1), "categories=1 and needs at least 2"),
-        (lambda: AutoregressiveMap(6), "take network='transformer' for vectors"),
+        (lambda: AutoregressiveMap(6), "take the network transformer for vectors"),
         (lambda: AutoregressiveMap((2, 2), 3, 4)(), r"got no context and its net was made for one of shape \(4,\)"),
         (lambda: AutoregressiveMap((2, 2), 3, 4)((torch.zeros(1, 2), torch.zeros(1, 2))), "a context of 2 tensors"),
         (lambda: AutoregressiveMap((2, 2), 3, 4)(torch.zeros(5, 3)), r"context of shape \(5, 3\) and its net was made"),

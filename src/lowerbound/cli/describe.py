@@ -27,7 +27,8 @@ def fit_sentences(dataset: Dataset, transform: nn.Module, plan: Plan, model: nn.
     from lowerbound import losses
     from lowerbound.spelling import find, parse
 
-    lines = [_data(dataset, plan, transform), *dataset.kind_of_data.describe(dataset.schema), *dataset.notes]
+    lines = [_data(dataset, plan, transform), *dataset.kind_of_data.describe(dataset.schema)]
+    lines += [*dataset.notes, *dataset.remarks]
     lines.append(_model(plan, model))
     gaps = getattr(getattr(model, "likelihood", None), "missingness", None)
     if gaps is not None:

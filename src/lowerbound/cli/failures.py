@@ -12,6 +12,7 @@ import shlex
 import click
 
 from lowerbound.cli.text import printable
+from lowerbound.cli.words import in_words_of_command
 
 __all__ = ["LONGEST", "TRAINING_FAILED", "USER_ERROR", "Interrupted", "command", "explain"]
 
@@ -48,11 +49,11 @@ def explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, Interrupted):
         return _sentence(str(error)), _INTERRUPTED
     if isinstance(error, ValueError) and _raised_here(error):
-        return _sentence(str(error)), USER_ERROR
+        return _sentence(in_words_of_command(str(error))), USER_ERROR
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_for_memory(error)):
         return _sentence(
-            "There is not enough memory for a model or a batch of this size; make latent_dim, hidden, num_samples or "
-            "batch_size smaller."
+            "There is not enough memory for a model or a batch of this size; make --latent-dim, --hidden, "
+            "--num-samples or --batch-size smaller."
         ), USER_ERROR
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _NOT_FINITE):
         return _sentence(
@@ -60,7 +61,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
             "are too large; fit it again with a smaller learning rate."
         ), USER_ERROR
     if isinstance(error, ArithmeticError) and _raised_here(error):
-        return _sentence(str(error)), TRAINING_FAILED
+        return _sentence(in_words_of_command(str(error))), TRAINING_FAILED
     return None
 
 

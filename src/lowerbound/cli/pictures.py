@@ -95,7 +95,8 @@ def of_one_size(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, np.ndarray] | np.ndarray, *, force: bool) -> None:
-    """Write pictures (height, width[, channels]) as .png files of a folder, all of them or none.
+    """Write pictures (height, width[, channels]) as .png files of a folder, all of them or none: under their names, or
+    the numbers of their rows, from 0.
 
     Raises:
         UsageError: pixels that are no bytes, or pictures of subfolders beside what is in the folder.
@@ -104,7 +105,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, np.ndarray] | np.ndarray
     from lowerbound.verbs.lossy_sizes import png_of
     from lowerbound.whole_folder import write_folder
 
-    named = pictures if isinstance(pictures, Mapping) else {f"{n:06}": x for n, x in enumerate(pictures, 1)}
+    named = pictures if isinstance(pictures, Mapping) else {f"{n:06}": x for n, x in enumerate(pictures)}
     if any(x.dtype != np.uint8 for x in named.values()):
         raise click.UsageError("The pixels of this run are no bytes, which .png files hold; write .npy or .npz.")
     if any("/" in name for name in named) and folder.is_dir() and any(folder.iterdir()):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lowerbound.cli.text import say
+from lowerbound.cli.words import in_words_of_command
 from lowerbound.warned import LowerboundWarning
 
 __all__ = ["own_warnings_said"]
@@ -26,7 +27,7 @@ def own_warnings_said() -> Iterator[None]:
                 plain(message, category, *where, **more)
             elif str(message) not in said:
                 said.add(str(message))
-                say(f"Warning: {message}", err=True)
+                say(f"Warning: {in_words_of_command(str(message))}", err=True)
 
         warnings.showwarning = show
         yield

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from lowerbound.data.annotated import in_order_of
-from lowerbound.data.checks import check_column, check_labels, check_rows
+from lowerbound.data.checks import check_column, check_labels, check_no_fields, check_rows
 from lowerbound.data.contents import Contents, Given
 from lowerbound.data.covariates import close_covariates, covariate_numbers, infer_covariates
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.errors import DataError
 from lowerbound.data.kinds import kind_named, kind_of
-from lowerbound.data.kinds.kind import LeavesOut
-from lowerbound.data.labels import UNLABELLED, class_names, label_values, numbered
+from lowerbound.data.kinds.kind import ComparesParts, LeavesOut
+from lowerbound.data.labels import UNLABELLED, array_of_labels, class_names, label_values, numbered
 from lowerbound.data.lines import Lines
+from lowerbound.data.may_be_clips import clips_in_words
 from lowerbound.data.may_be_steps import steps_in_words
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.remarks import DataWarning, empty_rows, in_other_units, without_values
@@ -58,6 +59,11 @@ class Rows:
     row_names: tuple[str, ...] | None = None
     starts: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        """What the rows are and how many there are, without them."""
+        shape = " x ".join(map(str, self.schema.event_shape))
+        return f"Rows of {self.name!r} ({self.schema.kind}): {len(self.x):,} of {shape}"
+
 
 def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
     """The schema of the data of a fit.
@@ -65,7 +71,7 @@ def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
     Raises:
         DataError: the contents are of no kind, or cannot be what the user says.
     """
-    _check_not_empty(contents.x, contents.what)
+    _check_given(contents.x, contents.what)
     kind = kind_of(contents, overrides)
     schema = kind.infer(_as_read_by(kind.name, contents), overrides)
     if contents.covariates is not None:
@@ -73,7 +79,7 @@ def infer_schema(contents: Contents, overrides: Overrides, name: str) -> Schema:
     if contents.y is None:
         return schema
     parts = [part.reshape(-1) for part in (contents.y, contents.y_test) if part is not None]
-    values = label_values(np.concatenate(parts), _labels_of(name))
+    values = label_values(array_of_labels(np.concatenate(parts)), _labels_of(name))
     classes = contents.classes or class_names(values, _labels_of(name))
     dtype = str(contents.y.dtype) if contents.classes is None else "str"
     return replace(schema, label=contents.label, label_dtype=dtype, classes=classes)
@@ -122,6 +128,7 @@ def to_dataset(
     streamed = isinstance(x, STAYS)
     if not streamed and test is not None:
         x = x[train]
+    compared = kind.in_both(x, x_test, name) if isinstance(kind, ComparesParts) else ()
     return Dataset.checked(
         name=name,
         schema=schema,
@@ -133,7 +140,8 @@ def to_dataset(
         test_rows=test if test is None or kept is None else kept[test],
         usable_rows=kept,
         source=source,
-        notes=(*contents.notes, *_without_label(y, schema, name), *of_nothing),
+        notes=(*contents.notes, *_without_label(y, schema, name), *of_nothing, *compared),
+        remarks=contents.remarks,
         covariates_train=given if given is None or test is None else given[train],
         covariates_test=None if given is None else given[:0] if test is None else given[test],
         row_names=contents.row_names,
@@ -154,9 +162,9 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         DataError: the contents do not follow the schema.
 
     Warns:
-        DataWarning: most values of a column are not in the range of the fit.
+        DataWarning: rows are left out, or most values of a column are not in the range of the fit.
     """
-    _check_not_empty(contents.x, contents.what)
+    _check_given(contents.x, contents.what)
     if schema.series is not None:
         contents = in_series(contents, schema.series, schema.event_shape[0])
     for said in covariates or ():
@@ -174,7 +182,7 @@ def to_rows(contents: Contents, schema: Schema, *, name: str, covariates: Mappin
         x_test = kind.rows(contents.x_test, schema, f"the test part of {name}")
         num_test, x = len(x_test), np.concatenate([x, x_test])
         y = None if y is None or y_test is None else np.concatenate([y, y_test])
-    for remark in in_other_units(x, schema, contents.what):
+    for remark in (*contents.remarks, *in_other_units(x, schema, contents.what)):
         warnings.warn(remark, DataWarning, stacklevel=3)
     notes = (
         *contents.notes,
@@ -206,13 +214,13 @@ def _inferred(contents: Contents, overrides: Overrides, name: str) -> tuple[Cont
     """The contents of the file of a fit, steps of a table as series if the user names their column, and the schema."""
     if overrides.series is None:
         schema = infer_schema(contents, overrides, name)
-        said = (
-            steps_in_words(contents.x, contents.what)
-            if schema.kind in ("table", "counts") and hasattr(contents.x, "iloc")
-            else None
-        )
-        return (contents if said is None else replace(contents, notes=(*contents.notes, said))), schema
-    _check_not_empty(contents.x, contents.what)
+        said = None
+        if schema.kind in ("table", "counts") and hasattr(contents.x, "iloc"):
+            said = steps_in_words(contents.x, contents.what)
+        elif schema.kind == "array" and overrides.kind is None:
+            said = clips_in_words(contents.x, contents.what)
+        return (contents if said is None else replace(contents, remarks=(*contents.remarks, said))), schema
+    _check_given(contents.x, contents.what)
     if contents.covariates is not None:
         raise DataError(f"covariates were named beside the series of {contents.what}, which take none; leave them out.")
     contents, left_out = infer_series(contents, overrides)
@@ -247,7 +255,7 @@ def _as_numbers(y: np.ndarray, given: tuple[str, ...] | None, schema: Schema, wh
     if given is not None:
         names = np.array([*given, None], dtype=object)
         y = names[np.where(y < 0, len(given), y).astype(np.int64)]
-    return numbered(label_values(y, what), schema.classes, what)
+    return numbered(label_values(array_of_labels(y), what), schema.classes, what)
 
 
 def _without_label(y: np.ndarray | None, schema: Schema, name: str) -> tuple[str, ...]:
@@ -262,7 +270,8 @@ def _labels_of(name: str) -> str:
     return f"the labels of {name}"
 
 
-def _check_not_empty(x: Given | Array, what: str) -> None:
+def _check_given(x: Given | Array, what: str) -> None:
+    check_no_fields(x, what)
     if isinstance(x, np.ndarray) and not x.ndim:
         raise DataError(f"{what} holds a single value; expected rows, such as an array (N, D) or N texts.")
     if isinstance(x, np.ndarray) and x.dtype.kind in "biuf" and not x.size:

@@ -116,6 +116,21 @@ def check_numeric(x: Array, name: str) -> None:
         raise DataError(f"{name} has type {x.dtype}; expected real numbers: convert it first.")
 
 
+def check_no_fields(x: Any, name: str) -> None:
+    """Refuse an array whose elements have fields, which is a table in another form.
+
+    Raises:
+        DataError: naming the fields.
+    """
+    fields = getattr(getattr(x, "dtype", None), "names", None)
+    if fields:
+        listed = ", ".join(clipped(field, 20) for field in fields[:4])
+        raise DataError(
+            f"{name} is a structured array with the fields {listed}{', …' if len(fields) > 4 else ''}; expected rows "
+            "of numbers or a table: make one with pandas.DataFrame(x), and give it or save it as .csv."
+        )
+
+
 def numbers_of(given: Any, what: str) -> Any:
     """Rows as an array of numbers, which may stay on disk.
 

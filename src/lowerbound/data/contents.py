@@ -39,6 +39,7 @@ class Contents:
         series: of which columns series were made, or None.
         starts: the first time of each series (N,), on the scale of `series`, or None.
         notes: decisions made while reading, one sentence each.
+        remarks: what may not be what was meant, such as rows that were left out, one sentence each.
     """
 
     what: str
@@ -56,3 +57,4 @@ class Contents:
     series: SeriesSchema | None = None
     starts: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()

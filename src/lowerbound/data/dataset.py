@@ -52,6 +52,7 @@ class Dataset:
         source: where the data came from, in words.
         checksum: sha256 of the values and shapes of rows and labels (see `fingerprint`).
         notes: decisions made while reading that the schema does not hold, one sentence each.
+        remarks: what may not be what was meant, such as rows that were left out, one sentence each.
         covariates_train: numbers of categories and values (number of training rows, C) of `schema.covariates`, or None.
         covariates_test: the same for the test rows.
         row_names: names of all rows of the file or array, in its order, or None.
@@ -70,6 +71,7 @@ class Dataset:
     source: str
     checksum: str
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     covariates_train: np.ndarray | None = None
     covariates_test: np.ndarray | None = None
     row_names: tuple[str, ...] | None = None
@@ -90,6 +92,7 @@ class Dataset:
         usable_rows: np.ndarray | None = None,
         source: str,
         notes: tuple[str, ...] = (),
+        remarks: tuple[str, ...] = (),
         covariates_train: np.ndarray | None = None,
         covariates_test: np.ndarray | None = None,
         row_names: tuple[str, ...] | None = None,
@@ -118,6 +121,7 @@ class Dataset:
             source=source,
             checksum=checksum,
             notes=notes,
+            remarks=remarks,
             covariates_train=covariates_train,
             covariates_test=covariates_test,
             row_names=row_names,
@@ -248,6 +252,19 @@ class Dataset:
         contents = Contents(what=name, container="array", x=dense(x, name), y=labels, label=None if y is None else "y")
         overrides = Overrides.said(kind, columns, event_shape)
         return to_dataset(contents, name=name, source="memory", overrides=overrides, schema=schema)
+
+    def __repr__(self) -> str:
+        """What the data are and how many rows there are, without the rows.
+
+        >>> Dataset.from_array(np.arange(30).reshape(10, 3) / 7, name="mine")
+        Dataset 'mine' (table): 8 training and 2 test rows of 3
+        """
+        shape = " x ".join(map(str, self.event_shape))
+        labels = "" if self.y_train is None else ", with labels"
+        if self.label_names is not None:
+            labels = f", with labels of {len(self.label_names):,} classes"
+        rows = f"{self.num_train:,} training and {self.num_test:,} test rows"
+        return f"Dataset {self.name!r} ({self.kind}): {rows} of {shape}{labels}"
 
     @property
     def kind(self) -> str:

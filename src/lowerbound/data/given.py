@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lowerbound.data.annotated import contents_of_annotated, is_annotated
 from lowerbound.data.arrays import dense
 from lowerbound.data.assemble import Rows, to_dataset, to_rows
 from lowerbound.data.catalog import load, names
+from lowerbound.data.checks import check_no_fields
 from lowerbound.data.column_labels import name_of
 from lowerbound.data.contents import Contents
 from lowerbound.data.covariates import names_of_covariates, with_covariates
@@ -24,9 +26,10 @@ from lowerbound.data.labels import array_of_labels
 from lowerbound.data.overrides import Overrides
 from lowerbound.data.plain import plain
 from lowerbound.data.readers import read_contents, read_file, read_rows
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.schema import Schema
 
-__all__ = ["column_of", "dataset_of", "rows_under", "texts_of"]
+__all__ = ["column_of", "dataset_of", "rows_under", "texts_of", "told"]
 
 
 def dataset_of(
@@ -57,6 +60,9 @@ def dataset_of(
     Raises:
         DataError: the data cannot be read, or are not what is said of them; y or hold_out with data that say
             themselves what they hold out and which their labels are.
+
+    Warns:
+        DataWarning: rows were left out, or something else may not be what was meant; `Dataset.remarks` says it too.
     """
     data, covariates = in_pandas(data), names_of_covariates(covariates)
     if not isinstance(hold_out, bool):
@@ -79,12 +85,23 @@ def dataset_of(
         return data
     if isinstance(data, str | Path):
         if str(data) in names():
-            return load(str(data))
-        return read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates)
+            return told(load(str(data)))
+        return told(read_file(data, label=label, array=array, overrides=said, schema=schema, covariates=covariates))
     asked = covariates if schema is None else [covariate.name for covariate in schema.covariates]
     array = array or (schema and schema.array)
     contents = _contents(data, y, names_of_columns, hold_out=hold_out, array=array, covariates=asked)
-    return to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema)
+    return told(to_dataset(contents, name="X", source="memory", overrides=overrides, schema=schema))
+
+
+def told(dataset: Dataset) -> Dataset:
+    """The data set, whose remarks are told.
+
+    Warns:
+        DataWarning: each of them.
+    """
+    for remark in dataset.remarks:
+        warnings.warn(remark, DataWarning, stacklevel=4)
+    return dataset
 
 
 def rows_under(
@@ -205,6 +222,7 @@ def _array(data: Any) -> np.ndarray:
         x = np.asarray(plain(data))
     except ValueError:  # lists of unequal lengths
         raise DataError(f"X is a {type(data).__name__} whose rows differ in length; {expected}.") from None
+    check_no_fields(x, "X")
     if x.ndim == 0:
         given = "None" if data is None else f"a single {type(data).__name__}"
         raise DataError(f"X is {given}; {expected}.")

@@ -6,11 +6,13 @@ name, so that a class has the same number even if another class is missing, and 
 
 Text, booleans and whole numbers are classes, for every type of storage. Numbers with a fraction are
 measurements, and so are more than 1,000 different numbers; they keep their values. A missing label, or the
-number −1, means no label and becomes −1, as in scikit-learn.
+number −1, means no label and becomes −1, as in scikit-learn. A file and numpy make the text "-1" of that number where
+it stands among words, so that it means none there too; among texts that all spell numbers it is a class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -62,8 +64,8 @@ def spells_a_number(text: str) -> bool:
 def array_of_labels(y: Any) -> np.ndarray:
     """Labels as a user gives them, as an array.
 
-    Among text NaN and −1 are missing, also where numpy has made text of them, as it does beside text that spells no
-    number.
+    Among text NaN and −1 are missing, and so is their text where it stands among words: "nan" in an array, of which
+    numpy has made it, and "-1".
 
     >>> array_of_labels(["a", float("nan"), -1, "b"]), array_of_labels([1, -1])
     (array(['a', None, None, 'b'], dtype=object), array([ 1, -1]))
@@ -76,12 +78,19 @@ def array_of_labels(y: Any) -> np.ndarray:
     values = given.tolist() if isinstance(given, np.ndarray) else given
     none: set[object] = {UNLABELLED}
     if isinstance(given, np.ndarray) and given.dtype.kind == "U":
-        if all(map(spells_a_number, values)):
+        if not _hold_words(values):
             return given
         none |= {str(UNLABELLED), "nan"}
     elif not any(isinstance(value, str) for value in values):
         return np.asarray(given)
+    elif _hold_words(values):
+        none.add(str(UNLABELLED))
     return np.array([None if is_missing(value) or value in none else value for value in values], dtype=object)
+
+
+def _hold_words(values: Iterable[object]) -> bool:
+    """Whether some are text that is no number, among which "-1" means no label."""
+    return any(isinstance(value, str) and not is_missing(value) and not spells_a_number(value) for value in values)
 
 
 def label_values(y: np.ndarray, name: str) -> np.ndarray:
@@ -149,8 +158,7 @@ def numbered(values: np.ndarray, classes: tuple[str, ...] | None, name: str) -> 
         return _measured(values, name)
     distinct, codes = _coded(values)
     known: dict[str | None, int] = {None: UNLABELLED, **{text: number for number, text in enumerate(classes)}}
-    if values.dtype.kind == "f":
-        known.setdefault(str(UNLABELLED), UNLABELLED)
+    known.setdefault(str(UNLABELLED), UNLABELLED)
     unseen = [text for text in distinct if text is not None and text not in known]
     if unseen:
         row = int(np.flatnonzero(codes == distinct.index(unseen[0]))[0])

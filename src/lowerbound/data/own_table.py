@@ -110,11 +110,28 @@ def _filled_series(own: Any, stored: np.ndarray, gap: np.ndarray, schema: Schema
 
 
 def filled_column(column: Any, found: Any, gap: np.ndarray) -> Any:
-    """A column of the user's with the values of the model where it had none, in the narrowest type that holds both."""
+    """A column of the user's with the values of the model where it had none, in its own type where that holds both;
+    floats, in which pandas keeps whole numbers with gaps, become whole numbers where these are all.
+    """
     import pandas
 
-    if gap.all():
-        return found
+    filled, dtype = found if gap.all() else _with_values(column, found, gap), column.dtype
+    of_floats = dtype.kind == "f" and (gap.all() or filled.dtype.kind in "iu")
+    if filled.dtype == dtype or isinstance(dtype, pandas.CategoricalDtype):
+        return filled
+    if isinstance(dtype, np.dtype) and (dtype.kind == "O" or of_floats):
+        return filled
+    try:
+        as_given = filled.astype(dtype)
+    except (TypeError, ValueError, NotImplementedError):  # a text where numbers were, or a number beyond the type
+        return filled
+    return as_given if bool((as_given == filled).all()) else filled
+
+
+def _with_values(column: Any, found: Any, gap: np.ndarray) -> Any:
+    """The same, in the narrowest type that holds both."""
+    import pandas
+
     if isinstance(column.dtype, pandas.CategoricalDtype):
         new = [value for value in found[gap].unique() if value not in column.cat.categories]
         return column.cat.add_categories(new).mask(gap, found.astype(object))

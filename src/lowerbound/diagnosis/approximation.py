@@ -54,7 +54,7 @@ def _known(case: Case) -> Estimates:
         return Estimates(values=evidence.log_evidence[rows], standard_error=evidence.standard_error[rows])
 
 
-def _remedy(case: Case) -> str:
+def _remedy(case: Case) -> str | None:
     if not over_reals(case.posterior):
         return case.refit(objective="iwae", num_samples="16")
     richer = "iaf" if case.refit.chosen("posterior").startswith("full") else "full-normal"

@@ -86,7 +86,7 @@ _RICHER = {
 }
 
 
-def _remedy(case: Case, too_sure: bool) -> str:
+def _remedy(case: Case, too_sure: bool) -> str | None:
     """A likelihood that learns its width; where it has, or has none to learn, a decoder that fits less closely."""
     now = case.refit.chosen("likelihood") or "bernoulli"
     other = _RICHER.get(now.partition(":")[0], now)

@@ -135,9 +135,12 @@ def examine(case: Case, *, title: str = "a model", progress: Callable[[int, int]
 
 
 def _looked(name: str, look: Callable[[Case], Finding], case: Case) -> Finding:
-    """If a measurement refuses this kind of model, its finding says why; the others continue."""
+    """If a measurement refuses this kind of model, its finding says why; the others continue. The remedy of a refusal
+    is for its caller, which is no user here.
+    """
     none = "a distribution of the model has no density, or no moments, that it needs."
     try:
         return look(case)
     except (ValueError, NotImplementedError) as error:
-        return undefined(name, f"Not examined: {str(error) or none}")
+        reason = (str(error) or none).rpartition("; ")[0] or str(error) or none
+        return undefined(name, f"Not examined: {reason.removesuffix('.')}.")

@@ -131,10 +131,9 @@ def _share(within: Tensor, between: Tensor, floor: Tensor) -> Tensor:
     return within / (within + between + floor)
 
 
-def _remedy(case: Case) -> str:
+def _remedy(case: Case) -> str | None:
     """A pathwise estimator if q is reparameterised; otherwise more samples."""
     options = case.refit.options
     if case.posterior.has_rsample and options.get("gradient", "pathwise").startswith("score-function"):
         return case.refit(gradient="pathwise")
-    num_samples = int(options.get("num-samples", 8 if options.get("objective", "iwae").startswith("iwae") else 1))
-    return case.refit(num_samples=str(4 * num_samples))
+    return case.refit(num_samples=str(4 * case.num_samples))

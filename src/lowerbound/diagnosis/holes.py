@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.called import name_of
 from lowerbound.diagnosis.case import Case, over_reals
 from lowerbound.diagnosis.clouds import on_main_directions
 from lowerbound.diagnosis.finding import Finding, Measurement, found, undefined
@@ -42,7 +43,7 @@ def holes(case: Case) -> Finding:
         return undefined(NAME, "Not defined for latents in several layers or a prior with a context.")
     fitted = _fitted(prior, train[0], held_out.flatten(0, 1), case.seed)
     if fitted is None:
-        return undefined(NAME, f"No density is at hand to fit to latents under a {type(prior).__name__} prior.")
+        return undefined(NAME, f"No density is at hand to fit to latents under a prior {name_of(prior)}.")
     with torch.no_grad():
         saved = (fitted.unflatten(0, held_out.shape[:2]) - prior.log_prob(held_out)).mean(0).double().cpu()
         from_prior = prior.sample(torch.Size((held_out.shape[1],)))
@@ -87,7 +88,7 @@ def _sizes(num_rows: int) -> list[int]:
     return [size for size in _COMPONENTS if size <= num_rows // 10] or [1]
 
 
-def _remedy(case: Case) -> str:
+def _remedy(case: Case) -> str | None:
     if not case.posterior.has_rsample:
         return case.refit(prior="autoregressive-bernoulli")
     return case.refit(prior="flow-prior" if case.refit.chosen("prior").startswith("vamp") else "vamp-prior")

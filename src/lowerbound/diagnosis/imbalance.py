@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.called import name_of
 from lowerbound.diagnosis.case import Case, error_of_mean, over_reals
 from lowerbound.diagnosis.finding import Bars, Finding, Measurement, found, undefined
 from lowerbound.evaluate.batches import context_rows
@@ -40,7 +41,7 @@ def imbalance(case: Case) -> Finding:
     if not _scales(case.posterior):
         return undefined(
             NAME,
-            f"Not defined for {type(case.posterior).__name__}, whose family is not closed under scaling its noise.",
+            f"Not defined for {name_of(case.posterior)}, whose family is not closed under scaling its noise.",
         )
     distortion, rate = _pulls(case)
     d, r = distortion.mean().item(), rate.mean().item()

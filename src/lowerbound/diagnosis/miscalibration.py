@@ -96,7 +96,7 @@ def _fault(u: Tensor, difference: float, *, density: bool, inside: float) -> str
     return "too wide" if float((u - 0.5).square().mean()) < 1 / 12 else "too narrow"
 
 
-def _remedy(case: Case, what: str) -> str:
+def _remedy(case: Case, what: str) -> str | None:
     """Importance weighting widens q and the ELBO narrows it; where that is not to be had, a larger encoder."""
     if what == "too narrow" and case.objective.linear:
         return case.refit(objective="iwae", num_samples="16")

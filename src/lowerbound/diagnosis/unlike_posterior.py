@@ -89,7 +89,7 @@ def allowed_accuracy(num_latents: int) -> float:
     return 0.5 * (1 + float(chi2.cdf(at, d) - chi2.cdf(at / _SCALE**2, d)))
 
 
-def _remedy(case: Case) -> str:
+def _remedy(case: Case) -> str | None:
     """A larger encoder where q gains by being fitted to each row, else a richer family."""
     if isinstance(case.posterior, WithoutDensity | Augmented) or not over_reals(case.posterior):
         return case.refit.widened(2)

@@ -84,7 +84,7 @@ class LinearGaussian:
             scale = positive(likelihood.raw_scale, likelihood.min_scale)
         else:
             scale = layer.bias.new_full((), likelihood.scale)
-        return cls(layer.weight, layer.bias, scale)
+        return cls(layer.weight, layer.bias, scale.flatten() if scale.ndim else scale)
 
     @classmethod
     def random(

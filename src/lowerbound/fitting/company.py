@@ -2,7 +2,8 @@
 
 Binary latents need a prior of bits and a gradient that is no derivative along z; a posterior without a density needs an
 estimate of its rate. A class states such settings as `goes_with`, by name, in the words that a user would take; it
-stands beside `cites`.
+stands beside `cites`. A posterior that needs more than settings, such as nets of another shape, states as `recipe`
+which recipe has these.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ def company(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """The settings that the prior and the posterior in what the user gave go with, and the reason for each.
 
     What they bring is asked in turn: a prior of bits brings a posterior of bits, which brings its gradient.
+
+    Raises:
+        ValueError: a posterior of codes without a prior of them, which a recipe of its own has.
     """
+    _check_recipe(given)
     found: dict[str, tuple[Any, str]] = {}
     waiting = [axis for axis in _AXES if given.get(axis) is not None]
     while waiting:
@@ -33,6 +38,16 @@ def company(given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
         found |= {name: (value, f"goes with the {axis} {_called(words)}") for name, value in new.items()}
         waiting += [name for name in new if name in _AXES]
     return found
+
+
+def _check_recipe(given: Mapping[str, Any]) -> None:
+    words = given.get("posterior")
+    recipe = getattr(_choice("posterior", words), "recipe", None)
+    if recipe is not None and given.get("prior") is None:
+        raise ValueError(
+            f"The posterior {_called(words)} gives codes, which need nets and a prior of their own; take the recipe "
+            f"{recipe}, which has them, and leave the posterior out."
+        )
 
 
 def _goes_with(axis: str, words: Any) -> dict[str, Any]:

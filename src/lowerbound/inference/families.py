@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, constraints
 
+from lowerbound.called import name_of
 from lowerbound.hooks import PointMass
 from lowerbound.model import LatentVariableModel, with_context
 from lowerbound.protocols import Context
@@ -87,7 +88,7 @@ def _family_of(q: Distribution) -> Literal["diagonal", "full"]:
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
         return "diagonal"
     raise ValueError(
-        f"family='own' needs a posterior with a net, or one that is Gaussian, and got {type(q).__name__}; "
+        f"The family of q itself needs a posterior with a net, or a Gaussian, and got {name_of(q)}; "
         "use family='diagonal' or family='full'."
     )
 
@@ -129,7 +130,7 @@ def _real_moments(origin: Distribution) -> tuple[Tensor, Tensor]:
     """The moments of latents that a Gaussian can represent."""
     if not is_real(origin):
         raise ValueError(
-            f"A Gaussian family needs latents on the real line, in one vector, and {type(origin).__name__} has others; "
+            f"A Gaussian family needs latents on the real line, in one vector, and {name_of(origin)} has others; "
             "use family='own' for discrete ones, Amortised() for several layers."
         )
     return moments(origin)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.called import name_of
 from lowerbound.inference.adaptation import DualAveraging, RunningScale, window_ends
 from lowerbound.inference.draws import Draws
 from lowerbound.inference.families import InitialPosterior, expanded, is_real, moments
@@ -86,7 +87,7 @@ class HMC:
         q, p = model.infer(x, context), model.prior(context)
         if not is_real(p) or isinstance(q.sample(), tuple):
             raise ValueError(
-                f"HMC needs latents that are one real vector and the prior is {type(p).__name__}; use "
+                f"HMC needs latents that are one real vector and the prior is {name_of(p)}; use "
                 "Local(gradient=ScoreFunction()) for discrete ones, Amortised() for several layers."
             )
         if self.start not in ("encoder", "prior"):

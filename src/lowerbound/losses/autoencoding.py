@@ -14,6 +14,7 @@ from typing import ClassVar, cast
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lowerbound.called import name_of
 from lowerbound.losses.loss import Loss, LossOutput
 from lowerbound.model import LatentVariableModel
 from lowerbound.nets.precision import nets_alone_autocast
@@ -69,6 +70,6 @@ def mean_latent(q: Distribution) -> Latents:
         return cast(Latents, q.mean)
     except NotImplementedError:
         raise ValueError(
-            f"Autoencoding decodes the mean of q(z | x) and {type(q).__name__} has none in closed form; use the "
+            f"Autoencoding decodes the mean of q(z | x) and {name_of(q)} has none in closed form; use the "
             "posterior 'diagonal-normal'."
         ) from None

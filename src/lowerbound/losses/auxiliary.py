@@ -17,6 +17,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from lowerbound.called import name_of
 from lowerbound.inference import InferenceScheme
 from lowerbound.likelihoods import Autoregressive, Tokens
 from lowerbound.likelihoods.unrolled_tokens import UnrolledTokens
@@ -95,7 +96,7 @@ class Auxiliary(VariationalLoss):
             q = self.model.posterior(with_context(rows, given))
         if not q.has_rsample:
             raise ValueError(
-                f"The auxiliary loss needs a q(z | x) whose draws differentiate and {type(q).__name__} has none; use a "
+                f"The auxiliary loss needs a q(z | x) whose draws differentiate and {name_of(q)} has none; use a "
                 "Gaussian posterior, or the variational loss."
             )
 

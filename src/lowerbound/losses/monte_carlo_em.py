@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lowerbound.called import name_of
 from lowerbound.gradients.path_only import detach
 from lowerbound.hooks import Augmented
 from lowerbound.inference import HMC, Draws
@@ -121,7 +122,7 @@ class MonteCarloEM(Loss):
         if self.draws == "hmc" and not is_real(p):
             raise ValueError(
                 f"MonteCarloEM with draws='hmc' needs latents that are real vectors and the prior is "
-                f"{type(p).__name__}; take draws='importance'."
+                f"{name_of(p)}; take draws='importance'."
             )
         with forked(x.device, 0):
             self._check_parameters(x, context)

@@ -69,8 +69,8 @@ def _check_latents(z: Tensor, p: Distribution, num_rows: int) -> None:
         )
     if tuple(z.shape[1:]) != tuple(p.event_shape):
         raise ValueError(
-            f"q(z | x) is over latents of shape {tuple(z.shape[1:])} and p(z) over {tuple(p.event_shape)}; give both "
-            "the same latent_shape."
+            f"q(z | x) is over latents of shape {tuple(z.shape[1:])} and p(z) over {tuple(p.event_shape)}; choose "
+            "both over the same latents, of one latent_shape."
         )
 
 

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
+from lowerbound.called import name_of
 from lowerbound.criterion import Criterion
 from lowerbound.factors import is_product, kl_per_factor
 from lowerbound.hooks import EndsInState
@@ -142,7 +143,7 @@ class VAEGAN(Loss):
             q, p = self.model.infer(x, context), self.model.prior(context)
             if not (is_product(q) and is_product(p) and q.has_rsample) or isinstance(self.model.prior, EndsInState):
                 raise ValueError(
-                    f"VAEGAN needs factorised real latents in one layer and got {type(q).__name__}; use "
+                    f"VAEGAN needs factorised real latents in one layer and got {name_of(q)}; use "
                     "diagonal-normal with standard-normal."
                 )
             kl_per_factor(q, p)

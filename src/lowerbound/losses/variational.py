@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from lowerbound.called import name_of
 from lowerbound.criterion import Criterion
 from lowerbound.inference import HMC, Draws, InferenceScheme, with_inference
 from lowerbound.losses.guards import batch_norms, check_direction, check_point_mass, check_same_kind, refuse_batch_norm
@@ -124,7 +125,7 @@ class VariationalLoss(Loss):
             self.criterion = _criterion(w)
         except NotImplementedError:
             raise ValueError(
-                f"{type(gradient).__name__} needs a density or draws that {type(q).__name__} does not have; "
+                f"{type(gradient).__name__} needs a density or draws that {name_of(q)} does not have; "
                 "use another gradient estimator or another posterior."
             ) from None
 

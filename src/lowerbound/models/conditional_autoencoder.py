@@ -15,21 +15,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 
 from lowerbound import likelihoods, posteriors
 from lowerbound.model import Joint, LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
+from lowerbound.models.real_vectors import require_real_vectors
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.posteriors import DiagonalNormal
 from lowerbound.priors import StandardNormal
 from lowerbound.protocols import Conditional, Context, Latents
-from lowerbound.randomness import forked
 from lowerbound.spelling import construct
-from lowerbound.weights import latents_of
 
 __all__ = ["RECIPE", "ConditionalModel", "cvae"]
 
@@ -121,7 +119,7 @@ def cvae(
         view_of(likelihood, shape), lambda seen: MLP([seen, given], widths, outputs, nonlinear), shape
     )
     q = construct(posteriors, posterior, net=recognition, latent_dim=latent_dim, latent_shape=latent_dim)
-    _require_vectors(q, shape, given, latent_dim, posterior)
+    require_real_vectors(q, shape, given, latent_dim, posterior)
     generation = MLP([(latent_dim,), given], widths[::-1], outputs_of(likelihoods, likelihood, shape), nonlinear)
     p = StandardNormal(latent_dim)
     if prior_network:
@@ -144,29 +142,6 @@ def _context_shape(num_classes: int | None, context_shape: Sequence[int] | None)
     if not given or min(given) < 1:
         raise ValueError(f"The condition has shape {given}; expected at least one axis, each of length 1 or more.")
     return given
-
-
-@torch.no_grad()
-def _require_vectors(
-    q: Conditional, shape: tuple[int, ...], given: tuple[int, ...], latent_dim: int, posterior: str
-) -> None:
-    with forked(torch.device("cpu"), 0):
-        distribution = q((torch.ones(1, *shape), torch.zeros(1, *given)))  # 1 is in the support of every likelihood
-        z = cast(Tensor, latents_of(distribution, distribution.sample()))
-    if z.shape[1:] != (latent_dim,) or not _is_real(distribution):
-        raise ValueError(
-            f"posterior is {posterior!r}, whose latents are not real vectors as those of the prior network are; choose "
-            "a posterior over real vectors, such as 'diagonal-normal'."
-        )
-
-
-def _is_real(distribution: Distribution) -> bool:
-    """Whether its support is the whole space; this is assumed for flows and mixtures, which do not state it."""
-    try:
-        support = distribution.support
-    except NotImplementedError:
-        return True
-    return support is None or isinstance(getattr(support, "base_constraint", support), type(constraints.real))
 
 
 RECIPE = Recipe(name="cvae", cites=("sohn2015learning",), make=cvae, labels="context")

@@ -86,19 +86,20 @@ def sentence_vae(
         raise ValueError(f"latent_dim is {latent_dim} and must be at least 1; the recipe language-model has no latent.")
     name, options = of_text(likelihood)
     given = sum(covariate_sizes)
-    net = MLP([(latent_dim,), (given,)] if given else latent_dim, (), embedding_dim)
-    x_given_z = build(
-        likelihoods,
-        name,
-        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout, context_at, softmax),
-        net=net,
-        event_shape=tuple(event_shape),
-    )
     q = posterior
     if isinstance(q, str):
         outputs = outputs_of(posteriors, q, latent_dim)
         reader = TokenEncoder(options["num_symbols"], event_shape[0], outputs, encoder, embedding_dim, width, given)
         q = construct(posteriors, q, net=reader, latent_dim=latent_dim, latent_shape=latent_dim)
+    stated = tuple(getattr(q, "event_shape", ()))
+    latent = stated if len(stated) > 1 else (latent_dim,)  # categories have an axis of their own
+    x_given_z = build(
+        likelihoods,
+        name,
+        options | of_decoder(decoder, embedding_dim, width, layers, word_dropout, dropout, context_at, softmax),
+        net=MLP([latent, (given,)] if given else latent, (), embedding_dim),
+        event_shape=tuple(event_shape),
+    )
     p = prior
     if isinstance(p, str):
         p = construct(

@@ -21,6 +21,7 @@ from lowerbound import likelihoods, posteriors
 from lowerbound.labelled import LabelledModel
 from lowerbound.model import LatentVariableModel
 from lowerbound.models.parts import Activation, nonlinearity, outputs_of, seen_by, view_of
+from lowerbound.models.real_vectors import require_real_vectors
 from lowerbound.models.recipe import Recipe
 from lowerbound.nets import MLP
 from lowerbound.priors import StandardNormal
@@ -68,7 +69,7 @@ def semi_supervised(
         activation: nonlinearity.
 
     Raises:
-        ValueError: an unknown name or option, or fewer than two classes.
+        ValueError: an unknown name or option, fewer than two classes, or latents that are not real vectors.
 
     >>> model = semi_supervised((8, 8), num_classes=10, latent_dim=4, hidden=[32])
     >>> x = model.sample(5)
@@ -81,12 +82,14 @@ def semi_supervised(
     outputs = outputs_of(posteriors, posterior, latent_dim)
     view = view_of(likelihood, shape)
     encoder = seen_by(view, lambda seen: BroadcastMLP([seen, num_classes], hidden, outputs, nonlinear), shape)
+    q = construct(posteriors, posterior, net=encoder, latent_dim=latent_dim, latent_shape=latent_dim)
+    require_real_vectors(q, shape, (num_classes,), latent_dim, posterior)
     decoded = outputs_of(likelihoods, likelihood, shape)
     decoder = BroadcastMLP([latent_dim, num_classes], list(hidden)[::-1], decoded, nonlinear)
     conditional = LatentVariableModel(
         prior=StandardNormal(latent_dim),
         likelihood=construct(likelihoods, likelihood, net=decoder, event_shape=shape),
-        posterior=construct(posteriors, posterior, net=encoder, latent_dim=latent_dim, latent_shape=latent_dim),
+        posterior=q,
     )
     classifier = seen_by(view, lambda seen: MLP(seen, hidden, num_classes, nonlinear), shape)
     return LabelledModel(conditional=conditional, classifier=classifier, num_classes=num_classes)

@@ -206,7 +206,8 @@ def make_site_net(
         trunk: nn.Module = CausalTransformer(numel(positions), inputs, channels, layers, context=from_context)
     elif len(sites) == 1:
         raise ValueError(
-            f"A masked convolution is over maps and got sites of shape {sites}; take network='transformer' for vectors."
+            f"A masked convolution is over maps and got sites of shape {sites}; take the network "
+            "transformer for vectors."
         )
     else:
         trunk = MaskedConvolution((sites[-2], sites[-1]), inputs, channels, layers, kernel, context=from_context)

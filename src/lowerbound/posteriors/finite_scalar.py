@@ -61,6 +61,7 @@ class FiniteScalar(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("mentzer2023finite",)
+    recipe: ClassVar[str] = "fsq"  # whose nets have the shape of codes
 
     points: Tensor
 

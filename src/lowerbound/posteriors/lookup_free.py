@@ -41,6 +41,7 @@ class LookupFree(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("yu2023language",)
+    recipe: ClassVar[str] = "fsq"  # whose nets have the shape of codes
 
     def __init__(self, net: nn.Module, bits: int = 8, latent_shape: Shape | None = None):
         super().__init__()

@@ -46,6 +46,7 @@ class ResidualQuantized(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("zeghidour2021soundstream",)
+    recipe: ClassVar[str] = "vq"  # whose nets have the shape of codes
 
     def __init__(
         self,

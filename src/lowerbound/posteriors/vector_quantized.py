@@ -51,6 +51,7 @@ class VectorQuantized(nn.Module):
     """
 
     cites: ClassVar[tuple[str, ...]] = ("vandenoord2017neural", "yu2022vector")
+    recipe: ClassVar[str] = "vq"  # whose nets have the shape of codes
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from lowerbound.data.checks import check_no_fields
+
 __all__ = ["check_two_axes"]
 
 
@@ -18,10 +20,11 @@ def check_two_axes(X: Any, what: str = "X", columns: str = "D") -> None:
         columns: how the message calls the number of its columns.
 
     Raises:
-        ValueError: another number of axes than two.
+        ValueError: another number of axes than two, or elements with fields.
     """
     if not isinstance(X, np.ndarray | list | tuple | int | float | None):
         return
+    check_no_fields(X, what)
     try:
         shape = np.shape(cast(Any, X))
     except ValueError:  # lists of unequal lengths

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from lowerbound.data import DataError
 from lowerbound.data.formats.text import around_lines
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.own_table import read_own
+from lowerbound.data.remarks import DataWarning
 from lowerbound.data.transform import Pixels
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import derive_seed, forked
@@ -103,10 +105,10 @@ def compress(
     """Write rows to a file. See `Fitted.compress`."""
     path = Path(path)
     require_new(path, force=force)
-    _check_refine(refine)
-    _check_samples(samples)
-    _check_coded(fitted)
-    own, rows = read_own(data, fitted.schema)
+    _check_asked(fitted, refine, samples)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Left out", DataWarning)  # such lines stand in the file as they are
+        own, rows = read_own(data, fitted.schema)
     lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
     require_codable(len(x), x.size, rows.name)
     _check_binary(fitted, x)
@@ -118,7 +120,8 @@ def compress(
     seen = ~gaps if gaps.any() else None
     labels = None if rows.y is None or not fitted.is_conditional else np.asarray(rows.y).tolist()
     context = fitted.context(rows.y, rows.name)
-    encoded = codec_of(fitted, grid, refine, samples).encode(k, seen=seen, context=context, progress=third(progress, 0))
+    of_file = codec_of(fitted, grid, refine, samples)
+    encoded = of_file.encode(k, seen=seen, context=context, progress=third(progress, 0))
     stack = encoded.stack
     header = {**_header(fitted, x, stack, refine=refine, samples=samples), "grid": grid.to_json(), "labels": labels}
     rendered = shown(x, fitted.schema)
@@ -131,10 +134,9 @@ def compress(
     back, beside = _decoded(fitted, content, "what was coded", third(progress, 1))
     if not _same(back, x) or lines != (None if beside is None else lines_of(texts_in(rendered), beside)):
         raise DataError("the rows did not come back from their code as they were, and nothing was written.")
-    part = third(progress, 2)
-    elbo, error = _elbo_bits(codec_of(fitted, grid, refine, samples), fitted.seed, k, seen, context, part)
-    plain = refine == 0 and samples == 1
-    of_encoder = elbo if plain else _elbo_bits(codec_of(fitted, grid), fitted.seed, k, seen, context)[0]
+    given = (k, seen, context)
+    elbo, error = _elbo_bits(of_file, fitted.seed, *given, third(progress, 2))
+    is_plain = refine == 0 and samples == 1
     found = Compressed(
         num_rows=len(x) if lines is None else len(lines),
         num_numbers=k.size - int(gaps.sum()),
@@ -145,7 +147,7 @@ def compress(
         standard_error=error,
         start_bits=8 * (len(content) - len(rests)) - encoded.net_bits,
         rest_bits=8.0 * len(rests),
-        encoder_bits=of_encoder,
+        encoder_bits=elbo if is_plain else _elbo_bits(codec_of(fitted, grid), fitted.seed, *given)[0],
         num_samples=samples,
         others=sizes_of_others(rendered if lines is None else lines, fitted.schema.kind),
         num_held=0 if lines is None else len(header["lines"]["held"]),
@@ -170,8 +172,10 @@ def _header(fitted: Fitted, x: np.ndarray, stack: BitStack, *, refine: int, samp
     }  # fmt: skip
 
 
-def _check_coded(fitted: Fitted) -> None:
-    """Refuse models whose rows no file holds whole."""
+def _check_asked(fitted: Fitted, refine: int, samples: int) -> None:
+    """Refuse options out of range, and models whose rows no file holds whole."""
+    _check_refine(refine)
+    _check_samples(samples)
     if fitted.schema.covariates or (fitted.recipe is not None and fitted.recipe.labels == "covariates"):
         raise DataError(
             f"{fitted.called} is given the covariates or sizes of rows, which no file of it holds; fit without them "

@@ -193,7 +193,7 @@ def _given(data: Any, schema: Schema) -> tuple[dict[str, Any], bool] | None:
         axes = slice(1, 3) if schema.channels_last else slice(-2, None)
         data = None if data.shape[axes] == size else list(data)
     if isinstance(data, list | tuple) and data and all(isinstance(x, np.ndarray) for x in data):
-        data = {f"{n:0{len(str(len(data)))}}": x for n, x in enumerate(data, 1)}
+        data = {f"{n:0{len(str(len(data) - 1))}}": x for n, x in enumerate(data)}
     if not isinstance(data, Mapping) or not data:
         return None
     named = {str(name): np.asarray(x) for name, x in data.items()}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 from lowerbound.data.sparse import Array
 
-__all__ = ["Kind", "LeavesOut", "Preparation"]
+__all__ = ["ComparesParts", "Kind", "LeavesOut", "Preparation"]
 
 Preparation: TypeAlias = Literal["auto"] | Binarization
 """How intensities become 0 or 1; "auto" is dynamic for images under a likelihood of 0 and 1, none otherwise."""
@@ -91,8 +91,8 @@ class LeavesOut(Protocol):
     """A kind that cannot take every record of a file, as text has empty ones and ones that are too long."""
 
     def usable(self, contents: Contents, schema: Schema, *, refuse: bool) -> tuple[Contents, np.ndarray | None]:
-        """The contents without the records that cannot be taken, noted and counted, and which rows these are; None for
-        all of them.
+        """The contents without the records that cannot be taken, which a remark counts, and which rows these are; None
+        for all of them.
 
         Raises:
             DataError: nothing is left, or `refuse` and something would be left out.
@@ -101,4 +101,13 @@ class LeavesOut(Protocol):
 
     def notes(self, x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         """Sentences about stored rows of other data, such as how many tokens are unknown."""
+        ...
+
+
+@runtime_checkable
+class ComparesParts(Protocol):
+    """A kind of which the same row in both parts is no chance."""
+
+    def in_both(self, train: Array, test: np.ndarray, what: str) -> tuple[str, ...]:
+        """A sentence if some test rows are training rows too, with their number and what to do."""
         ...

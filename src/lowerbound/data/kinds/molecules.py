@@ -163,7 +163,8 @@ class Molecules:
             refuse: whether to refuse them instead, where results have to be as many as the rows given.
 
         Returns:
-            The contents, with notes that count what was left out and changed; the rows that are left, or None for all.
+            The contents, with a remark that counts what was left out, and notes of what was changed; the rows that are
+            left, or None for all.
 
         Raises:
             DataError: nothing is left, or `refuse` and something would be left out.
@@ -171,7 +172,8 @@ class Molecules:
         x, of = contents.x, _molecules_of(schema)
         if isinstance(x, np.ndarray) and x.dtype.kind in "biuf":
             return contents, None
-        read = read_molecules(strings_of(x, of.column, contents.what, "molecule"))
+        lines = strings_of(x, of.column, contents.what, "molecule")
+        read = read_molecules(lines)
         largest = schema.event_shape[0] - 1
         reasons = [
             one.reason or ("" if one.size <= largest else f"of more than {largest} atoms, a ring counted as two")
@@ -183,11 +185,22 @@ class Molecules:
         listed = ", ".join(f"{n:,} {reason}" for reason, n in counts[:4])
         listed += f", {sum(n for _, n in counts[4:]):,} others" if counts[4:] else ""
         said = f"{bad.sum():,} of the {len(bad):,} lines of {contents.what} ({listed})"
-        return keep_rows(noted, bad, said, "written", refuse=refuse)
+        return keep_rows(noted, lines, bad, said, "written", refuse=refuse)
 
     def notes(self, x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         """None: what was changed is said by `usable`."""
         return ()
+
+    def in_both(self, train: Array, test: np.ndarray, what: str) -> tuple[str, ...]:
+        """A sentence if some test molecules are among those to train on, as they are read."""
+        known = {row.tobytes() for row in train} if isinstance(train, np.ndarray) else set()
+        count = sum(row.tobytes() in known for row in test)
+        if not count:
+            return ()
+        return (
+            f"{count:,} of the {len(test):,} molecules to test on of {what} are among those to train on, by their "
+            "canonical SMILES without stereo marks; their scores tell nothing about new ones: give each molecule once.",
+        )
 
 
 def _molecules_of(schema: Schema) -> MoleculeSchema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "as_they_came",
     "column_of_strings",
     "keep_rows",
+    "left_out",
     "other_columns",
     "rows_of_symbols",
     "strings_of",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _Record = TypeVar("_Record")
+_SHOWN = 3
 _AT_ONCE = 2**22  # bytes of rows that are looked at together
 _WITH_COLUMNS = ("csv", "parquet", "frame")
 
@@ -189,12 +192,13 @@ def as_they_came(strings: list[str], column: str | None, container: str) -> Any:
 
 
 def keep_rows(
-    contents: Contents, bad: Bool[np.ndarray, "row"], said: str, cannot: str, *, refuse: bool
+    contents: Contents, strings: Sequence[str], bad: Bool[np.ndarray, "row"], said: str, cannot: str, *, refuse: bool
 ) -> tuple[Contents, np.ndarray | None]:
-    """The contents without some rows, with a note; and which of the rows are left, or None for all.
+    """The contents without some rows, with a remark; and which of the rows are left, or None for all.
 
     Arguments:
         contents: as a reader found them.
+        strings: of all rows.
         bad: which rows are left out (N,).
         said: what these are, as "3 empty of the 20 texts of lines.txt".
         cannot: what cannot be done with them, for the refusal.
@@ -211,5 +215,23 @@ def keep_rows(
         raise DataError(f"{said}, row {first} first, cannot be {cannot} by this model; leave them out.")
     y = None if contents.y is None else contents.y[rows]
     kept = contents.x[rows] if isinstance(contents.x, np.ndarray) else contents.x.iloc[rows]
-    note = f"Left out: {said}, row {first} first."
-    return replace(contents, x=kept, y=y, notes=(*contents.notes, note)), rows
+    texts = [strings[int(row)] for row in np.flatnonzero(bad)[:_SHOWN]]
+    remark = left_out(said, np.flatnonzero(bad), texts)
+    return replace(contents, x=kept, y=y, remarks=(*contents.remarks, remark)), rows
+
+
+def left_out(said: str, rows: Sequence[int] | np.ndarray, texts: Sequence[str] = ()) -> str:
+    """The sentence about what was left out: how many, why, and the first of them.
+
+    >>> left_out("4 of the 9 lines of some.smi", [2, 3, 5, 8], ["smiles", "", "C1CC"])
+    "Left out: 4 of the 9 lines of some.smi: rows 2 ('smiles'), 3, 5 ('C1CC') and others."
+
+    Arguments:
+        said: what these are, as for `keep_rows`.
+        rows: their numbers, from 0.
+        texts: what the first of them hold.
+    """
+    held = [*(f" ('{clipped(text.strip(), 30)}')" if text.strip() else "" for text in texts), *[""] * _SHOWN]
+    shown = [f"{row}{text}" for row, text in zip(rows[:_SHOWN], held, strict=False)]
+    more = " and others" if len(rows) > _SHOWN else ""
+    return f"Left out: {said}: row{'s' * (len(rows) > 1)} {', '.join(shown)}{more}."

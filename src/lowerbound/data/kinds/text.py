@@ -26,6 +26,7 @@ from lowerbound.data.kinds.strings import (
     as_they_came,
     column_of_strings,
     keep_rows,
+    left_out,
     other_columns,
     rows_of_symbols,
     strings_of,
@@ -177,7 +178,7 @@ class Text:
             refuse: whether to refuse them instead, where results have to be as many as the rows given.
 
         Returns:
-            The contents, with a note that counts what was left out; the rows that are left, or None for all.
+            The contents, with a remark that counts what was left out; the rows that are left, or None for all.
 
         Raises:
             DataError: nothing is left, or `refuse` and something would be left out.
@@ -192,7 +193,7 @@ class Text:
         lengths = np.array([len(split(one, text.tokens, text)) for one in texts])
         empty, long = lengths == 0, lengths > schema.event_shape[0] - 1
         said = _left_out(int(empty.sum()), int(long.sum()), len(lengths), schema, contents.what)
-        return keep_rows(contents, empty | long, said, "taken", refuse=refuse)
+        return keep_rows(contents, texts, empty | long, said, "taken", refuse=refuse)
 
     def notes(self, x: Array, schema: Schema, what: str) -> tuple[str, ...]:
         """A note that counts the tokens of rows (N, T) that the vocabulary does not hold, if there are any."""
@@ -213,14 +214,12 @@ def _on_disk(contents: Contents, lines: Lines, schema: Schema) -> tuple[Contents
     """The contents with rows that stay on disk, of the texts that can be taken, and which these are."""
     text = _text_of(schema)
     found = token_files(lines, text, schema.event_shape[0], numbering(text))
-    notes = contents.notes
+    remarks = contents.remarks
     if found.used is not None:
-        first = int(np.flatnonzero(np.diff(found.used, prepend=-1, append=found.lines) > 1)[0])
-        row = int(found.used[first - 1]) + 1 if first else 0
         said = _left_out(found.empty, found.long, found.lines, schema, contents.what)
-        notes = (*notes, f"Left out: {said}, row {row} first.")
+        remarks = (*remarks, left_out(said, np.setdiff1d(np.arange(found.lines), found.used, assume_unique=True)))
     rows: Any = found.rows
-    return replace(contents, x=rows, notes=notes), found.used
+    return replace(contents, x=rows, remarks=remarks), found.used
 
 
 def _left_out(empty: int, long: int, total: int, schema: Schema, what: str) -> str:
