@@ -194,6 +194,6 @@ def test_an_exported_program_gives_what_the_run_gives(cli, refused, monkeypatch,
 
     monkeypatch.setattr(torch.export, "export", refuses)
     assert refused("export", table_run, "--out", tmp_path / "other").startswith(
-        "The encoder (DiagonalNormal) cannot be"
+        "The encoder (diagonal-normal) cannot be"
     )
     assert not (tmp_path / "other").exists()

@@ -107,6 +107,7 @@ def cvae(
     Raises:
         ValueError: an unknown name or option, both conditions or neither, or latents that are not real vectors.
 
+    >>> import torch
     >>> cvae((8, 8), num_classes=10, latent_dim=2, hidden=[32]).sample(5, torch.eye(10)).shape
     torch.Size([5, 10, 8, 8])
     """
