@@ -388,7 +388,7 @@ torch.manual_seed(0)
 x, weight = torch.randn(20, 3), torch.randn(3, 5)
 found = []
 for on_cpu in (True, False):
-    graph = Graph(Mixed().of, is_told=False, on_cpu=on_cpu)
+    graph = Graph(Mixed().of, told=[], on_cpu=on_cpu)
     found.append(graph(x, weight))
     try:
         graph(torch.full_like(x, float("nan")), weight)
