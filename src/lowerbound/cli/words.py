@@ -19,9 +19,11 @@ _OF = rf"(?<![\w.'/])(?:(?:{'|'.join(_AXES)})\.)?"
 _MADE = re.compile(rf"{_OF}([A-Z]\w+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _TEXT = re.compile(r"(?<![\w.'/-])([a-z]\w*)='([^']*)'")
 _NUMBER = re.compile(r"(?<![\w.'/:,(-])([a-z]\w*)=(\d[\d.e-]*\b)")
-_NAME = re.compile(r"(?<![\w.'/:,(=-])([a-z]+(?:_[a-z]+)+)(?![\w'/=(])")
-_CLASS = re.compile(rf"{_OF}([A-Z]\w*[a-z]\w*)(?![\w'/(])")
+_NAME = re.compile(r"(?<![\w.'/\\:,(=-])([a-z]+(?:_[a-z]+)+)(?![\w'/\\=(-]|\.\w)")
+_CLASS = re.compile(rf"{_OF}([A-Z]\w*[a-z]\w*)(?![\w'/(-]|\.\w)")
 _GOT = re.compile(r"\bgot [^;:]*$")
+_QUOTED = re.compile(r"(?<![\w=])'([^']+)'(?!\w)")
+_HELD, _PLACE = "'\0'", re.compile("\0")
 _PLAIN = re.compile(r"[\w:=.,…/+-]+")
 
 
@@ -35,11 +37,14 @@ def in_words_of_command(message: str) -> str:
     'Quantized got iwae; use elbo or beta-elbo:rate=sampled.'
     """
     message = _BOTH.sub(r"\1", message)
+    quoted = iter(_QUOTED.findall(message))
+    message = _QUOTED.sub(_HELD, message)
     message = _MADE.sub(lambda found: _made(found) or found[0], message)
     message = _CLASS.sub(lambda found: _class(found[1]) or found[0], message)
     message = _TEXT.sub(_option, message)
     message = _NUMBER.sub(_option, message)
-    return _NAME.sub(lambda found: _flags().get(found[1], found[1]), message)
+    message = _NAME.sub(lambda found: _flags().get(found[1], found[1]), message)
+    return _PLACE.sub(lambda _: next(quoted, "\0"), message)
 
 
 def _option(found: re.Match[str]) -> str:
