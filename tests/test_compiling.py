@@ -104,6 +104,8 @@ def test_a_start_that_says_nothing_does_not_pay(said: str, tmp_path: Path) -> No
     assert not start.pays(1e3)
     start.remember(8.0, 0.6)  # it cannot be written, and nothing is left
     assert [path.name for path in start.path.parent.iterdir()] == [start.path.name]
+    (tmp_path / "file").write_text("")
+    Start(tmp_path / "file", "a loss", ()).remember(8.0, 0.6)  # nor is there a folder to remember it in
 
 
 def test_a_long_rest_goes_on_in_the_faster_form() -> None:

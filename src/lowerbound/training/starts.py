@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,4 +60,5 @@ class Start:
             written.write_text(f"{taken:.3f} {saved:.3f}")
             written.replace(self.path)
         except OSError:
-            written.unlink(missing_ok=True)
+            with suppress(OSError):
+                written.unlink()
