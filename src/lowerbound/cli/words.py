@@ -16,13 +16,14 @@ __all__ = ["in_words_of_command"]
 _AXES = ("priors", "likelihoods", "posteriors", "objectives", "gradients", "penalties", "losses", "inference")
 _BOTH = re.compile(r"\b\w+=(?:\{[^{}]*\}|'[^']*'|\"[^\"]*\") \((--[^()]+)\)")
 _OF = rf"(?<![\w.'/])(?:(?:{'|'.join(_AXES)})\.)?"
-_MADE = re.compile(rf"{_OF}([A-Z]\w+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
-_TEXT = re.compile(r"(?<![\w.'/-])([a-z]\w*)='([^']*)'")
+_MADE = re.compile(rf"{_OF}([A-Z]\w+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)(?!\.?\w)")
+_WITHIN = r"(?:[^']|(?<=\w)'(?=\w))"  # an apostrophe too
+_TEXT = re.compile(rf"(?<![\w.'/-])([a-z]\w*)='({_WITHIN}*)'")
 _NUMBER = re.compile(r"(?<![\w.'/:,(-])([a-z]\w*)=(\d[\d.e-]*\b)")
 _NAME = re.compile(r"(?<![\w.'/\\:,(=-])([a-z]+(?:_[a-z]+)+)(?![\w'/\\=(-]|\.\w)")
 _CLASS = re.compile(rf"{_OF}([A-Z]\w*[a-z]\w*)(?![\w'/(-]|\.\w)")
 _GOT = re.compile(r"\bgot [^;:]*$")
-_QUOTED = re.compile(r"(?<![\w=])'([^']+)'(?!\w)")
+_QUOTED = re.compile(rf"(?<![\w=])'({_WITHIN}+)'(?!\w)")
 _HELD, _PLACE = "'\0'", re.compile("\0")
 _PLAIN = re.compile(r"[\w:=.,…/+-]+")
 
