@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from lowerbound.gradients import Pathwise
 from lowerbound.losses import LossOutput, VariationalLoss
 from lowerbound.models import vae
-from lowerbound.objectives import ELBO
+from lowerbound.objectives import ELBO, IWAE, BetaELBO
 from lowerbound.training import compiling
 from lowerbound.training.checkpoint import Checkpoint
 from lowerbound.training.compiling import WORTH, AutoCompile, graph_folder, keep_graphs
 from lowerbound.training.engine import Engine
 from lowerbound.training.held_out import HeldOut, held_out_terms
 from lowerbound.training.loop import train
-from lowerbound.training.starts import Start
+from lowerbound.training.starts import Start, in_words
 from lowerbound.training.steps import CannotCompile
 
 RAW = (torch.zeros(2, 3),)
@@ -89,6 +89,16 @@ def test_a_graph_that_is_kept_pays_in_a_shorter_rest(monkeypatch: pytest.MonkeyP
     assert chosen(eager, fast, **longer)[2] is False
 
 
+def test_a_graph_is_known_again_by_all_that_is_compiled() -> None:
+    def words(objective: Any, num_samples: int = 2) -> str:
+        return in_words(VariationalLoss(vae((3,), hidden=[2]), objective, Pathwise(), num_samples))
+
+    objectives = [IWAE(), ELBO(rate="kl"), ELBO(rate="sampled"), BetaELBO(beta=2.0), BetaELBO(beta=3.0)]
+    assert words(IWAE()) == words(IWAE())
+    assert words(IWAE()) != words(IWAE(), num_samples=3)
+    assert len({words(objective) for objective in objectives}) == len(objectives)
+
+
 @pytest.mark.parametrize("said", ["", "soon", "nan 0.6", "-1 0.6", "inf 0.6", "1 nan", "1", "1 0.6 3"])
 def test_a_start_that_says_nothing_does_not_pay(said: str, tmp_path: Path) -> None:
     start = Start(tmp_path, "a loss", ((2, 3),))
@@ -104,6 +114,8 @@ def test_a_start_that_says_nothing_does_not_pay(said: str, tmp_path: Path) -> No
     assert not start.pays(1e3)
     start.remember(8.0, 0.6)  # it cannot be written, and nothing is left
     assert [path.name for path in start.path.parent.iterdir()] == [start.path.name]
+    (tmp_path / "file").write_text("")
+    Start(tmp_path / "file", "a loss", ()).remember(8.0, 0.6)  # nor is there a folder to remember it in
 
 
 def test_a_long_rest_goes_on_in_the_faster_form() -> None:

@@ -134,6 +134,7 @@ def test_evidence_and_annealing_on_another_processor() -> None:
     products, pythae = found["matrix products alone"][over], found["pythae get_nll"][over]
     words = f"L_1000 takes {1 / products:.2f} times as long as its products (pythae {pythae / products:.1f} times)"
     assert words in page
+    assert f"L_1000 {pythae:.2f}× ([experiments]" in README
     new, old = saved("annealed_against_zen4")["medians"].values()
     assert f"Annealing takes {new / old:.2f} of the time that it took before" in page
 

@@ -24,6 +24,13 @@ from lowerbound.cli.words import in_words_of_command
         ("start_from and y='outcome'", "--from and y=outcome"),
         # what users name, and what is no option
         ("column 'latent_dim' of /tmp/batch_size/x.csv", "column 'latent_dim' of /tmp/batch_size/x.csv"),
+        ("batch_size.csv and DiagonalNormal.npz hold no rows.", "batch_size.csv and DiagonalNormal.npz hold no rows."),
+        ("column 'my latent_dim a' got 'of IWAE() lr=3 now'", "column 'my latent_dim a' got 'of IWAE() lr=3 now'"),
+        ("'it's num_samples a' and ELBO(x=1).npy", "'it's num_samples a' and ELBO(x=1).npy"),
+        ("label='latent_dim' was given.", "--label latent_dim was given."),
+        ("array='my lr=3' was given.", '--array "my lr=3" was given.'),
+        ("label='it's' was given.", '--label "it\'s" was given.'),
+        ("'a b' is none; say kind='array'; 'a kind' is", "'a b' is none; say --kind array; 'a kind' is"),
         ("write it as vade:latent_dim=3,num_samples=2.", "write it as vade:latent_dim=3,num_samples=2."),
         ("Normal and Bernoulli take num_levels=3", "Normal and Bernoulli take num_levels=3"),
     ],

@@ -98,7 +98,7 @@ def test_a_structured_array_is_named_as_what_it_is(tmp_path):
     fields = np.array([(1.0, 2), (3.0, 4)], dtype=[("age", "f8"), ("visits", "i4")])
     np.save(tmp_path / "x.npy", fields)
     np.savez(tmp_path / "x.npz", x=fields)
-    message = "is a structured array with the fields age, visits; .* make one with pandas.DataFrame"
+    message = "is a structured array with the fields 'age', 'visits'; .* make one with pandas.DataFrame"
     for given in (fields, tmp_path / "x.npy", tmp_path / "x.npz"):
         with pytest.raises(DataError, match=message):
             dataset_of(given)

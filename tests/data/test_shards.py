@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def test_a_feed_that_is_closed_reads_nothing_more(tmp_path: Path, monkeypatch: p
     read_unit = store._read_unit
     monkeypatch.setattr(store, "_read_unit", lambda unit: (begun.append(unit), held.wait(60), read_unit(unit))[-1])
     source.read_ahead(np.array([0]), np.array([20, 40]))
-    source.stop_reading()
+    source.stop_reading(threading.Thread())
     held.set()
     units = list(store._held)
     assert len(units) <= 1
@@ -184,9 +185,37 @@ def test_a_feed_that_is_closed_reads_nothing_more(tmp_path: Path, monkeypatch: p
     assert len(begun) == 4
 
 
+def test_who_waits_for_a_unit_gets_it_though_another_feed_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowerbound.data.shards.folder.WINDOW", 10**6)
+    source = source_for(read_file(_write(tmp_path / "shards", "compressed"), stream_above=0))
+    assert isinstance(source, MemoryMapped)
+    assert isinstance(source.array, OnDisk)
+    store, held, asked = source.array.store, threading.Event(), threading.Event()
+    store._held.clear()
+    store._rows_held = 0
+    read_unit, unit_of = store._read_unit, store._unit
+    monkeypatch.setattr(store, "_read_unit", lambda unit: (held.wait(60), read_unit(unit))[1])
+    source.read_ahead(np.array([0]), np.array([20, 40]))
+    monkeypatch.setattr(store, "_unit", lambda unit: (unit_of(unit), asked.set())[0])
+    with ThreadPoolExecutor(2) as threads:
+        other, own = threads.submit(store.read, np.array([45])), list[threading.Thread]()
+        assert asked.wait(60)
+        ends = threads.submit(
+            lambda: (own.append(threading.current_thread()), held.wait(60), store.read(np.array([1])))
+        )
+        while not own:
+            pass
+        source.stop_reading(own[0])
+        held.set()
+        np.testing.assert_array_equal(other.result(60), np.asarray(source.array)[45:46])
+        assert isinstance(ends.exception(60), CancelledError)
+
+
 def test_closing_stops_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, stopped = source_for(read_file(_write(tmp_path / "shards", "compressed"), stream_above=0)), list[bool]()
-    monkeypatch.setattr(source, "stop_reading", lambda: stopped.append(True))
+    monkeypatch.setattr(source, "stop_reading", lambda thread: stopped.append(True))
     feed = ReadAhead(source, 8, 3)
     feed.batch(0)
     feed.close()

@@ -16,12 +16,15 @@ __all__ = ["in_words_of_command"]
 _AXES = ("priors", "likelihoods", "posteriors", "objectives", "gradients", "penalties", "losses", "inference")
 _BOTH = re.compile(r"\b\w+=(?:\{[^{}]*\}|'[^']*'|\"[^\"]*\") \((--[^()]+)\)")
 _OF = rf"(?<![\w.'/])(?:(?:{'|'.join(_AXES)})\.)?"
-_MADE = re.compile(rf"{_OF}([A-Z]\w+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
-_TEXT = re.compile(r"(?<![\w.'/-])([a-z]\w*)='([^']*)'")
+_MADE = re.compile(rf"{_OF}([A-Z]\w+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)(?!\.?\w)")
+_WITHIN = r"(?:[^']|(?<=\w)'(?=\w))"  # an apostrophe too
+_TEXT = re.compile(rf"(?<![\w.'/-])([a-z]\w*)='({_WITHIN}*)'")
 _NUMBER = re.compile(r"(?<![\w.'/:,(-])([a-z]\w*)=(\d[\d.e-]*\b)")
-_NAME = re.compile(r"(?<![\w.'/:,(=-])([a-z]+(?:_[a-z]+)+)(?![\w'/=(])")
-_CLASS = re.compile(rf"{_OF}([A-Z]\w*[a-z]\w*)(?![\w'/(])")
+_NAME = re.compile(r"(?<![\w.'/\\:,(=-])([a-z]+(?:_[a-z]+)+)(?![\w'/\\=(-]|\.\w)")
+_CLASS = re.compile(rf"{_OF}([A-Z]\w*[a-z]\w*)(?![\w'/(-]|\.\w)")
 _GOT = re.compile(r"\bgot [^;:]*$")
+_QUOTED = re.compile(rf"(?<![\w=])'({_WITHIN}+)'(?!\w)")
+_PLACE = re.compile("\0(\\d+)\0")
 _PLAIN = re.compile(r"[\w:=.,…/+-]+")
 
 
@@ -34,20 +37,28 @@ def in_words_of_command(message: str) -> str:
     >>> in_words_of_command("Quantized got IWAE(); use ELBO() or BetaELBO(rate='sampled').")
     'Quantized got iwae; use elbo or beta-elbo:rate=sampled.'
     """
-    message = _BOTH.sub(r"\1", message)
+    message = _BOTH.sub(r"\1", message.replace("\0", ""))
+    held: list[str] = []  # what users wrote, which no rule may see
+    message = _QUOTED.sub(lambda found: f"'{_hold(found[1], held)}'", message)
     message = _MADE.sub(lambda found: _made(found) or found[0], message)
     message = _CLASS.sub(lambda found: _class(found[1]) or found[0], message)
-    message = _TEXT.sub(_option, message)
-    message = _NUMBER.sub(_option, message)
-    return _NAME.sub(lambda found: _flags().get(found[1], found[1]), message)
+    message = _TEXT.sub(lambda found: _option(found, held), message)
+    message = _NUMBER.sub(lambda found: _option(found, held), message)
+    message = _NAME.sub(lambda found: _flags().get(found[1], found[1]), message)
+    return _PLACE.sub(lambda found: held[int(found[1])], message)
 
 
-def _option(found: re.Match[str]) -> str:
+def _hold(text: str, held: list[str]) -> str:
+    held.append(text)
+    return f"\0{len(held) - 1}\0"
+
+
+def _option(found: re.Match[str], held: list[str]) -> str:
     """An option of the command; or, without the quotes of Python, one of another function or of a choice, such as a
     refusal says that it got.
     """
     name, value, before = found[1], found[2], found.string[: found.start()]
-    quoted = value if _PLAIN.fullmatch(value) else f'"{value}"'
+    quoted = _hold(value if _PLAIN.fullmatch(value) else f'"{value}"', held)
     is_own = name in _flags() and not before.endswith((":", ",", "(")) and not _GOT.search(before)
     return f"{_flags()[name]} {quoted}" if is_own else f"{name}={quoted}"
 

@@ -31,8 +31,8 @@ class ReadsAhead(Source, Protocol):
         """Begin to read the units of these rows, those that are needed now first."""
         ...
 
-    def stop_reading(self) -> None:
-        """Leave out what `read_ahead` asked for and was not begun."""
+    def stop_reading(self, thread: threading.Thread) -> None:
+        """Leave out what `read_ahead` asked for and was not begun, and let this thread read no more."""
         ...
 
 
@@ -103,7 +103,7 @@ class _Reader:
         """End the thread, and wait for it, but not for what it has asked for."""
         self._stopped.set()
         if isinstance(self._source, ReadsAhead):
-            self._source.stop_reading()
+            self._source.stop_reading(self._thread)
         self._thread.join()
 
     def _run(self, feed: ReadAhead, step: int) -> None:

@@ -124,7 +124,7 @@ def check_no_fields(x: Any, name: str) -> None:
     """
     fields = getattr(getattr(x, "dtype", None), "names", None)
     if fields:
-        listed = ", ".join(clipped(field, 20) for field in fields[:4])
+        listed = ", ".join(f"'{clipped(field, 20)}'" for field in fields[:4])
         raise DataError(
             f"{name} is a structured array with the fields {listed}{', …' if len(fields) > 4 else ''}; expected rows "
             "of numbers or a table: make one with pandas.DataFrame(x), and give it or save it as .csv."

@@ -11,12 +11,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakSet
 
 import numpy as np
 
@@ -119,7 +120,7 @@ class Store:
         self.bounds = np.concatenate([[0], np.cumsum([part.num_rows for part in parts])]).astype(np.int64)
         self.row_bytes = max(1, int(np.prod(self.event_shape, dtype=np.int64)) * self.dtype.itemsize)
         self._held: OrderedDict[int, Future[np.ndarray]] = OrderedDict()
-        self._rows_held, self._asked = 0, list[int]()
+        self._rows_held, self._asked, self._ended = 0, list[int](), WeakSet[threading.Thread]()
         self._lock, self._reader = threading.Lock(), ThreadPoolExecutor(1, thread_name_prefix="lowerbound-units")
 
     @cached_property
@@ -150,7 +151,7 @@ class Store:
             if self.unit_bounds is None:
                 out[a:b] = self._read_part(i, rows[a:b] - first)
             else:
-                out[a:b] = self._unit(i).result()[rows[a:b] - first]
+                out[a:b] = self._awaited(i)[rows[a:b] - first]
         return out
 
     def ahead(self, units: Sequence[int]) -> None:
@@ -167,9 +168,12 @@ class Store:
                 return
             self._unit(unit)
 
-    def stop(self) -> None:
-        """Leave out units of `ahead` that were not begun: a process that ends would wait for them."""
+    def stop(self, thread: threading.Thread) -> None:
+        """Leave out units of `ahead` that were not begun, for which a process that ends would wait, and let this thread
+        read no others.
+        """
         with self._lock:
+            self._ended.add(thread)
             for number in [number for number, unit in self._held.items() if unit.cancel()]:
                 del self._held[number]
                 self._rows_held -= self._length(number)
@@ -179,6 +183,15 @@ class Store:
     def _room(self) -> int:
         """How many rows are held at most, or one unit."""
         return self.window // self.row_bytes
+
+    def _awaited(self, number: int) -> np.ndarray:
+        """The rows of a unit, which is asked for again where it was left out for another thread."""
+        while threading.current_thread() not in self._ended:
+            try:
+                return self._unit(number).result()
+            except CancelledError:
+                continue
+        raise CancelledError
 
     def _unit(self, number: int) -> Future[np.ndarray]:
         """A unit that is held or being read; those used longest ago make room for it."""

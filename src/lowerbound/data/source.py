@@ -10,6 +10,7 @@ which may run inside the compiled training step. The two sources differ in where
 
 from collections.abc import Callable
 from functools import cached_property
+from threading import Thread
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -184,10 +185,10 @@ class MemoryMapped:
             of_files = np.searchsorted(self._units[1], places, side="right") - 1
             self.array.store.ahead(of_files.tolist())
 
-    def stop_reading(self) -> None:
-        """Leave out what `read_ahead` asked for and was not begun."""
+    def stop_reading(self, thread: Thread) -> None:
+        """See `ReadsAhead`."""
         if isinstance(self.array, OnDisk):
-            self.array.store.stop()
+            self.array.store.stop(thread)
 
     def _in_units(self) -> tuple[Units, np.ndarray] | None:
         """The units by the numbers of this source, and their first rows by those of the files."""

@@ -49,6 +49,7 @@ from lowerbound.training.history import NonFiniteError
 from lowerbound.training.record import Record
 from lowerbound.training.sharding import Shards, check_sharded
 from lowerbound.training.skipping import Skipping
+from lowerbound.training.starts import in_words
 from lowerbound.training.steps import CompiledStep, EagerStep, TrainingStep, buffers_kept
 from lowerbound.training.training_run import TrainingRun
 
@@ -327,6 +328,6 @@ def _make_step(
     is_open = compile == "auto" and able and engine.accelerator == "cpu" and getattr(loss, "compiles", True)
 
     def what() -> str:
-        return repr((loss, engine.precision, clip_norm, skipping is None, torch.get_num_threads()))
+        return repr((in_words(loss), engine.precision, clip_norm, skipping is None, torch.get_num_threads()))
 
     return eager, AutoCompile(compiled, what) if is_open else None

@@ -10,13 +10,18 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-__all__ = ["Start"]
+__all__ = ["Start", "in_words"]
 
+_PLAIN = vars(nn.Module()).keys()
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _LEAST = 2.0  # seconds that a start takes; torch's compiler is imported
 
 
@@ -59,4 +64,11 @@ class Start:
             written.write_text(f"{taken:.3f} {saved:.3f}")
             written.replace(self.path)
         except OSError:
-            written.unlink(missing_ok=True)
+            with suppress(OSError):
+                written.unlink()
+
+
+def in_words(module: nn.Module) -> str:
+    """A module with what its own words leave out, such as the objective and the number of samples of a loss."""
+    settings = [{k: v for k, v in vars(part).items() if k not in _PLAIN} for part in module.modules()]
+    return _ADDRESS.sub("", repr((module, settings)))
