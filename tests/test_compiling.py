@@ -26,7 +26,7 @@ from lowerbound.training.compiling import WORTH, AutoCompile, graph_folder, keep
 from lowerbound.training.engine import Engine
 from lowerbound.training.held_out import HeldOut, held_out_terms
 from lowerbound.training.loop import train
-from lowerbound.training.starts import Start, in_words
+from lowerbound.training.starts import GraphStart, in_words
 from lowerbound.training.steps import CannotCompile
 
 RAW = (torch.zeros(2, 3),)
@@ -101,7 +101,7 @@ def test_a_graph_is_known_again_by_all_that_is_compiled() -> None:
 
 @pytest.mark.parametrize("said", ["", "soon", "nan 0.6", "-1 0.6", "inf 0.6", "1 nan", "1", "1 0.6 3"])
 def test_a_start_that_says_nothing_does_not_pay(said: str, tmp_path: Path) -> None:
-    start = Start(tmp_path, "a loss", ((2, 3),))
+    start = GraphStart(tmp_path, "a loss", ((2, 3),))
     start.remember(8.0, 0.6)
     assert start.pays(5.1)  # the start of what is kept is not known yet
     start.remember(8.0, 0.6)
@@ -115,7 +115,7 @@ def test_a_start_that_says_nothing_does_not_pay(said: str, tmp_path: Path) -> No
     start.remember(8.0, 0.6)  # it cannot be written, and nothing is left
     assert [path.name for path in start.path.parent.iterdir()] == [start.path.name]
     (tmp_path / "file").write_text("")
-    Start(tmp_path / "file", "a loss", ()).remember(8.0, 0.6)  # nor is there a folder to remember it in
+    GraphStart(tmp_path / "file", "a loss", ()).remember(8.0, 0.6)  # nor is there a folder to remember it in
 
 
 def test_a_long_rest_goes_on_in_the_faster_form() -> None:

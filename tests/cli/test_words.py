@@ -23,7 +23,7 @@ from lowerbound.cli.words import in_words_of_command
         ("take losses.WakeSleep or DiagonalNormal.", "take wake-sleep or diagonal-normal."),
         ("start_from and y='outcome'", "--from and y=outcome"),
         # what users name, and what is no option
-        ("column 'latent_dim' of /tmp/batch_size/x.csv", "column 'latent_dim' of /tmp/batch_size/x.csv"),
+        ("column 'latent_dim' of runs/batch_size/x.csv", "column 'latent_dim' of runs/batch_size/x.csv"),
         ("batch_size.csv and DiagonalNormal.npz hold no rows.", "batch_size.csv and DiagonalNormal.npz hold no rows."),
         ("column 'my latent_dim a' got 'of IWAE() lr=3 now'", "column 'my latent_dim a' got 'of IWAE() lr=3 now'"),
         ("'it's num_samples a' and ELBO(x=1).npy", "'it's num_samples a' and ELBO(x=1).npy"),

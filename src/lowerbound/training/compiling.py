@@ -28,7 +28,7 @@ from torch import Tensor
 from lowerbound.data.download import cache_folder, make_folder
 from lowerbound.optimizers import load_optimizer_tensors, optimizer_tensors
 from lowerbound.threads import computing_seconds
-from lowerbound.training.starts import Start
+from lowerbound.training.starts import GraphStart
 from lowerbound.training.steps import CannotCompile, CompiledStep, TrainingStep
 from lowerbound.warned import LowerboundWarning
 
@@ -68,7 +68,7 @@ class AutoCompile:
         """
         self.decided = False
         rest = seconds * steps_left
-        start = Start(kept_in(), self._what(), tuple(tuple(rows.shape) for rows in raw))
+        start = GraphStart(kept_in(), self._what(), tuple(tuple(rows.shape) for rows in raw))
         if rest < WORTH and not start.pays(rest):
             return eager, None
         begun = computing_seconds()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 __all__ = ["CannotRecord", "CudaGraphs", "Recorded", "Recorder", "recorder_on"]
 
-Code: TypeAlias = Callable[..., Sequence[Tensor]]
+_Code: TypeAlias = Callable[..., Sequence[Tensor]]
 
 
 class CannotRecord(ValueError):
@@ -120,7 +120,7 @@ class Recorded:
         recorder: how it is recorded.
     """
 
-    def __init__(self, code: Code, given: Collection[int], recorder: Recorder):
+    def __init__(self, code: _Code, given: Collection[int], recorder: Recorder):
         self._code, self._given, self._recorder = code, given, recorder
         self._is_rehearsed = False
         self._arguments: list[Tensor] = []
@@ -128,7 +128,7 @@ class Recorded:
         self._repeat: Callable[[], object] = _nothing
         self._result: Tensor | None = None
 
-    def is_of(self, code: Code, given: Collection[int]) -> bool:
+    def is_of(self, code: _Code, given: Collection[int]) -> bool:
         """Whether this is that code, with rows at these places."""
         return code is self._code and given == self._given
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-__all__ = ["Start", "in_words"]
+__all__ = ["GraphStart", "in_words"]
 
 _PLAIN = vars(nn.Module()).keys()
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -26,7 +26,7 @@ _LEAST = 2.0  # seconds that a start takes; torch's compiler is imported
 
 
 @dataclass(frozen=True)
-class Start:
+class GraphStart:
     """What is known of one graph.
 
     Arguments:

@@ -20,10 +20,12 @@ from torch import Tensor
 
 from lowerbound.coding import BATCH, BitStack, Codec, StackError, groups_of
 from lowerbound.data import DataError
+from lowerbound.data.assemble import Rows
 from lowerbound.data.formats.text import around_lines
 from lowerbound.data.kinds.strings import texts_in
 from lowerbound.data.own_table import read_own
 from lowerbound.data.remarks import DataWarning
+from lowerbound.data.schema import Schema
 from lowerbound.data.transform import Pixels
 from lowerbound.fitted import Fitted
 from lowerbound.randomness import derive_seed, forked
@@ -106,9 +108,7 @@ def compress(
     path = Path(path)
     require_new(path, force=force)
     _check_asked(fitted, refine, samples)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Left out", DataWarning)  # such lines stand in the file as they are
-        own, rows = read_own(data, fitted.schema)
+    own, rows = _read(data, fitted.schema)
     lines, x = given_lines(data if own is None else own, fitted.schema), np.asarray(rows.x)
     require_codable(len(x), x.size, rows.name)
     _check_binary(fitted, x)
@@ -154,6 +154,13 @@ def compress(
     )
     write_coded(path, content, force=force)
     return found
+
+
+def _read(data: Any, schema: Schema) -> tuple[Any, Rows]:
+    """Rows to code. Lines that are left out of them are not told: they stand in the file as they are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Left out", DataWarning)
+        return read_own(data, schema)
 
 
 def _around(data: Any, own: Any, lines: list[str]) -> tuple[str, str]:
