@@ -17,7 +17,7 @@ def clips_in_words(x: Any, what: str) -> str | None:
         return None
     frames, height, width = x.shape[1:]
     return (
-        f"{what} holds bytes of {frames} x {height} x {width}, which are taken for numbers, as neither the first nor the "
-        f"last of these is 1 to 4 channels: if they are {frames} grey frames, give (N, {frames}, 1, {height}, {width}), "
-        "which x[:, :, None] is."
+        f"{what} holds bytes of {frames} x {height} x {width}, which are taken for numbers, as neither the first nor "
+        f"the last of these is 1 to 4 channels: if they are {frames} grey frames, give "
+        f"(N, {frames}, 1, {height}, {width}), which x[:, :, None] is."
     )
